@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include <ringer/endpoint.hpp>
+#include <ringer/host_platform.hpp>
+#include <ringer/soft/soft_backend.hpp>
+
+namespace ringer::soft {
+
+namespace {
+
+using Wire = mlx5::Wire;
+using HostPolicy = QueuePolicy<Sharing::exclusive, Placement::host>;
+
+// Rings start out as noise, so that nothing works by finding zeros.
+constexpr int kPoison = 0xa5;
+
+/// Memory of one queue pair: heads, doorbell records, completion queues, rings, in one block.
+class QueueMemory {
+ public:
+  explicit QueueMemory(const QueuePairConfig& config) {
+    const size_t cqes = config.cq_mode == CqMode::collapsed ? 1 : config.sq_wqebbs;
+    const size_t sq_bytes = size_t{config.sq_wqebbs} * kWqebbBytes;
+    const size_t rq_bytes = (size_t{config.rq_wqes} * sizeof(mlx5::DataSeg) + 63) / 64 * 64;
+    const size_t records = sizeof(SqState) + kRecordsBytes;
+    const size_t bytes =
+        records + (cqes + config.rq_wqes) * sizeof(mlx5::Cqe) + rq_bytes + sq_bytes;
+    block_.reset(static_cast<uint8_t*>(std::aligned_alloc(64, bytes)));
+    if (!block_) throw std::bad_alloc();
+    std::memset(block_.get(), kPoison, bytes);
+    std::memset(block_.get(), 0, records);
+
+    uint8_t* at = block_.get();
+    state = new (at) SqState{};
+    at += sizeof(SqState);
+    dbr = reinterpret_cast<Be32*>(at);
+    cq_dbr = dbr + 2;
+    receive_cq_dbr = dbr + 4;
+    at += kRecordsBytes;
+    cq = make_cqes(at, cqes);
+    at += cqes * sizeof(mlx5::Cqe);
+    receive_cq = make_cqes(at, config.rq_wqes);
+    at += config.rq_wqes * sizeof(mlx5::Cqe);
+    rq = reinterpret_cast<mlx5::DataSeg*>(at);
+    sq = at + rq_bytes;
+    cq_cqes = static_cast<uint32_t>(cqes);
+  }
+
+  SqState* state;
+  Be32* dbr;
+  Be32* cq_dbr;
+  Be32* receive_cq_dbr;
+  mlx5::Cqe* cq;
+  mlx5::Cqe* receive_cq;
+  mlx5::DataSeg* rq;
+  uint8_t* sq;
+  uint32_t cq_cqes;
+
+ private:
+  static constexpr size_t kRecordsBytes = 64;
+  struct Free {
+    void operator()(uint8_t* p) const { std::free(p); }
+  };
+
+  static mlx5::Cqe* make_cqes(uint8_t* at, size_t count) {
+    auto* cqes = reinterpret_cast<mlx5::Cqe*>(at);
+    for (size_t i = 0; i < count; ++i) cqes[i].tail = mlx5::kInvalidCqeTail;
+    return cqes;
+  }
+
+  std::unique_ptr<uint8_t, Free> block_;
+};
+
+class SoftMemoryRegion : public MemoryRegion {
+ public:
+  SoftMemoryRegion(sim::Nic& nic, void* address, size_t bytes, uint32_t access)
+      : nic_(nic), key_(nic.register_memory(address, bytes, access)) {}
+  ~SoftMemoryRegion() override { nic_.deregister_memory(key_); }
+  SoftMemoryRegion(const SoftMemoryRegion&) = delete;
+  SoftMemoryRegion& operator=(const SoftMemoryRegion&) = delete;
+  uint32_t lkey() const override { return key_; }
+  uint32_t rkey() const override { return key_; }
+
+ private:
+  sim::Nic& nic_;
+  uint32_t key_;
+};
+
+class SoftQueuePair : public QueuePair {
+ public:
+  SoftQueuePair(sim::Fabric& fabric, sim::Nic& nic, const QueuePairConfig& config)
+      : fabric_(fabric),
+        nic_(nic),
+        config_(config),
+        memory_(config),
+        view_(create()),
+        queue_(HostPlatform{}, view_) {}
+  ~SoftQueuePair() override { nic_.destroy_queue_pair(view_.qpn); }
+  SoftQueuePair(const SoftQueuePair&) = delete;
+  SoftQueuePair& operator=(const SoftQueuePair&) = delete;
+
+  QueuePairAddress address() const override { return {nic_.id(), view_.qpn, 0}; }
+
+  void connect(const QueuePairAddress& remote, uint32_t peer) override {
+    nic_.connect(view_.qpn, fabric_.nic(static_cast<uint32_t>(remote.nic)), remote.qpn);
+    view_.peer = peer;
+    connected_ = true;
+  }
+
+  DeviceQp device_view() const override {
+    if (!connected_)
+      throw BackendError("device_view: queue pair " + std::to_string(view_.qpn) +
+                         " is not connected");
+    return view_;
+  }
+
+  PostOutcome post(std::span<const WorkRequest> requests) override {
+    if (Status status = queue_.completions().poll(); !status.ok()) return {status, 0};
+    const size_t count = std::min<size_t>(requests.size(), queue_.credit());
+    size_t posted = 0;
+    while (posted < count) {
+      const auto n =
+          static_cast<uint32_t>(std::min<size_t>(count - posted, queue_.max_reservation()));
+      const Reserved reserved = queue_.try_reserve(n);
+      if (!reserved.status.ok()) return {reserved.status, posted};
+      for (uint32_t i = 0; i < n; ++i) {
+        const uint64_t index = reserved.range.base + i;
+        const bool last = posted + i + 1 == count;
+        queue_.write(index, build(requests[posted + i], index, last));
+      }
+      posted += n;
+      queue_.publish(reserved.range, posted == count, {});  // exclusive: never waits
+    }
+    return {make_status(posted < requests.size() ? StatusCode::no_credit : StatusCode::ok), posted};
+  }
+
+  bool drained(Status& status) override {
+    status = queue_.completions().poll();
+    return queue_.completions().cons_idx() == queue_.resv_head();
+  }
+
+  void post_receive(const LocalRef& buffer, uint32_t bytes) override {
+    if (receive_posted_ - receive_taken_ >= config_.rq_wqes) {
+      throw BackendError("post_receive: the receive ring of " + std::to_string(config_.rq_wqes) +
+                         " is full");
+    }
+    memory_.rq[slot_of(receive_posted_, config_.rq_wqes)] = mlx5::make_data(buffer, bytes);
+    ++receive_posted_;
+    // pairs with the NIC's read of the receive element
+    HostPlatform{}.store<Scope::sys, Order::release>(&memory_.dbr[Wire::kDbrReceive].raw,
+                                                     Wire::dbr_value(receive_posted_).raw);
+  }
+
+  bool poll_receive(ReceiveCompletion& completion) override {
+    if (config_.rq_wqes == 0) return false;
+    const mlx5::Cqe& cqe = memory_.receive_cq[slot_of(receive_taken_, config_.rq_wqes)];
+    // pairs with the NIC's CQE write
+    const auto tail =
+        mlx5::CqeTail::of({HostPlatform{}.load<Scope::sys, Order::acquire>(&cqe.tail.raw)});
+    const bool lap = (receive_taken_ & config_.rq_wqes) != 0;
+    if (tail.opcode == mlx5::CqeOpcode::invalid || tail.owner != lap) return false;
+    completion = {
+        {}, recover_index(receive_taken_, tail.wqe_counter), cqe.byte_cnt.value(), cqe.imm.value()};
+    if (tail.is_error()) {
+      completion.status = {StatusCode::qp_error, mlx5::syndrome_of(cqe.error_word), view_.qpn,
+                           view_.peer, completion.index};
+    }
+    ++receive_taken_;
+    HostPlatform{}.store<Scope::sys, Order::release>(  // room for the NIC
+        &memory_.receive_cq_dbr[Wire::kCqDbrConsumer].raw, Wire::cq_dbr_value(receive_taken_).raw);
+    return true;
+  }
+
+  void abort() override { queue_.completions().fail(make_status(StatusCode::aborted)); }
+
+ private:
+  DeviceQp create() {
+    const bool collapsed = config_.cq_mode == CqMode::collapsed;
+    sim::QueuePairRings rings;
+    rings.sq = memory_.sq;
+    rings.sq_wqebbs = config_.sq_wqebbs;
+    rings.rq = memory_.rq;
+    rings.rq_wqes = config_.rq_wqes;
+    rings.dbr = memory_.dbr;
+    rings.send_cq = {memory_.cq, memory_.cq_cqes, memory_.cq_dbr, collapsed, collapsed};
+    rings.receive_cq = {memory_.receive_cq, config_.rq_wqes, memory_.receive_cq_dbr, false, false};
+    rings.start_index = config_.start_index;
+    rings.rnr_retries = config_.rnr_retries;
+    reset_heads(*memory_.state, config_.start_index);
+
+    DeviceQp view{};
+    view.layout_stamp = kDeviceQpStamp;
+    view.qpn = nic_.create_queue_pair(rings);
+    view.peer = kNoPeer;
+    view.sq_wqebbs = config_.sq_wqebbs;
+    view.cq_cqes = memory_.cq_cqes;
+    view.cq_mode = config_.cq_mode;
+    view.sq = memory_.sq;
+    view.cq = memory_.cq;
+    view.dbr = memory_.dbr;
+    view.cq_dbr = memory_.cq_dbr;
+    view.doorbell = nic_.doorbell_of(view.qpn);
+    view.state = memory_.state;
+    return view;
+  }
+
+  Wire::Wqe build(const WorkRequest& r, uint64_t index, bool last) const {
+    const Wire::Head head{index, view_.qpn, Wire::signal_flags(queue_.must_signal(index, last))};
+    switch (r.kind) {
+      case WorkRequest::Kind::put:
+        return Wire::make_write(head, r.local, r.remote, r.bytes);
+      case WorkRequest::Kind::put_value:
+        return Wire::make_write_value(head, r.value, r.remote);
+      case WorkRequest::Kind::add_value:
+        return Wire::make_fetch_add(head, r.value, r.local, r.remote);
+    }
+    return Wire::make_nop(head);
+  }
+
+  sim::Fabric& fabric_;
+  sim::Nic& nic_;
+  QueuePairConfig config_;
+  QueueMemory memory_;
+  DeviceQp view_;
+  SendQueue<HostPlatform, Wire, HostPolicy> queue_;
+  uint64_t receive_posted_ = 0;
+  uint64_t receive_taken_ = 0;
+  bool connected_ = false;
+};
+
+class SoftNic : public Nic {
+ public:
+  SoftNic(sim::Fabric& fabric, uint32_t rank) : fabric_(fabric), nic_(fabric.nic(rank)) {}
+
+  NicCaps caps() const override {
+    const sim::NicConfig& config = nic_.config();
+    return {"sim" + std::to_string(nic_.id()), config.max_queue_pairs - nic_.queue_pairs(),
+            config.max_sq_wqebbs, true, config.atomics};
+  }
+  std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes,
+                                                uint32_t rights) override {
+    return std::make_unique<SoftMemoryRegion>(nic_, address, bytes, rights);
+  }
+  std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {
+    if (config.sq_wqebbs == 0 || config.sq_wqebbs > nic_.config().max_sq_wqebbs ||
+        (config.sq_wqebbs & (config.sq_wqebbs - 1)) != 0) {
+      throw BackendError("create_queue_pair: a send ring of " + std::to_string(config.sq_wqebbs) +
+                         " WQEBBs; " + caps().name + " takes powers of two up to " +
+                         std::to_string(nic_.config().max_sq_wqebbs));
+    }
+    return std::make_unique<SoftQueuePair>(fabric_, nic_, config);
+  }
+
+ private:
+  sim::Fabric& fabric_;
+  sim::Nic& nic_;
+};
+
+}  // namespace
+
+std::unique_ptr<Nic> SoftBackend::open_nic(uint32_t rank) {
+  return std::make_unique<SoftNic>(fabric_, rank);
+}
+
+}  // namespace ringer::soft

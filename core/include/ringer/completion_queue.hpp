@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// Consumes CQEs and turns them into `cons_idx`: how far the NIC is with the send queue. Owns the
+// invariant that cons_idx never passes the last completed WQE.
+#pragma once
+
+#include <ringer/device_qp.hpp>
+#include <ringer/platform.hpp>
+#include <ringer/queue_policy.hpp>
+
+namespace ringer {
+
+template <class P, class Wire, class Policy>
+class CompletionQueue {
+ public:
+  RINGER_HD CompletionQueue(P p, const DeviceQp& qp) : p_(p), qp_(qp), s_(*qp.state) {}
+
+  /// Takes in what the NIC has reported, without waiting.
+  RINGER_HD Status poll() { return poll_once().status; }
+
+  /// WQEBBs known complete.
+  RINGER_HD uint64_t cons_idx() const {
+    return p_.template load<kScope, Order::acquire>(&s_.cons_idx);  // pairs with advance(): release
+  }
+
+  /// Waits until every WQE below `target` is complete. The WQE at `target - 1`, or a later one,
+  /// must be signaled and rung, or nothing will ever arrive.
+  /// Errors: qp_error or aborted as the queue's error says, deadline.
+  RINGER_HD Status wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
+    const WaitLimit queue_limit{limit.expires_ns, &s_.error.code};
+    for (;;) {
+      const Polled polled = poll_once();
+      if (!polled.status.ok()) return polled.status;
+      if (cons_idx() >= target) return {};
+      // Either the awaited word changes or another poller has already consumed it for us.
+      const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::acquire>(
+          polled.next, [&](uint32_t now) { return now != polled.seen || cons_idx() >= target; },
+          queue_limit, site);
+      if (outcome == WaitOutcome::stopped) return error_status();
+      if (outcome == WaitOutcome::deadline) return deadline_status(target - 1);
+    }
+  }
+
+  /// The queue's first error, or ok.
+  RINGER_HD Status error_status() const {
+    Status status;
+    // pairs with record_error(): release
+    status.code =
+        static_cast<StatusCode>(p_.template load<Scope::sys, Order::acquire>(&s_.error.code));
+    if (status.ok()) return status;
+    status.syndrome = s_.error.syndrome;
+    status.wqe_index = s_.error.wqe_index;
+    status.qpn = qp_.qpn;
+    status.peer = qp_.peer;
+    return status;
+  }
+
+  /// Marks the queue failed with `status` unless it has failed before; every wait on it then ends.
+  /// Returns the queue's first error.
+  RINGER_HD Status fail(Status status) {
+    status.qpn = qp_.qpn;
+    status.peer = qp_.peer;
+    if (p_.template exchange<Scope::sys, Order::acq_rel>(&s_.error.claimed, 1u) == 0) {
+      s_.error.syndrome = status.syndrome;
+      s_.error.wqe_index = status.wqe_index;
+      p_.template store<Scope::sys, Order::release>(
+          &s_.error.code,
+          static_cast<uint32_t>(status.code));  // pairs with error_status(): acquire
+      return status;
+    }
+    const Status first = error_status();
+    return first.ok() ? status : first;
+  }
+
+  /// What a wait for the WQE at `index` reports when its time is up.
+  RINGER_HD Status deadline_status(uint64_t index) const {
+    Status status = make_status(StatusCode::deadline);
+    status.qpn = qp_.qpn;
+    status.peer = qp_.peer;
+    status.wqe_index = index;
+    return status;
+  }
+
+ private:
+  static constexpr Scope kScope = Policy::kPosterScope;
+  static constexpr bool kExclusive = Policy::kSharing == Sharing::exclusive;
+  using Tail = typename Wire::CqeTail;
+
+  // A poll's outcome, and the word whose change is the next reason to poll.
+  struct Polled {
+    Status status;
+    const uint32_t* next;
+    uint32_t seen;
+  };
+
+  RINGER_HD Polled poll_once() {
+    return qp_.cq_mode == CqMode::collapsed ? poll_collapsed() : poll_owner_bit();
+  }
+
+  // cons_idx is read before the CQE, so it is a lower bound of the CQE's index and recovery from 16
+  // bits can fall short (a poster far behind) but never overshoot.
+  RINGER_HD Polled poll_collapsed() {
+    const uint64_t bound = cons_idx();
+    const Be32* word = &cqe_at(0)->tail;
+    const Be32 seen{p_.template load<Scope::sys, Order::acquire>(
+        &word->raw)};  // pairs with the NIC's CQE write
+    const Tail tail = Tail::of(seen);
+    if (tail.opcode == Wire::CqeOpcode::invalid) return {{}, &word->raw, seen.raw};
+    if (tail.is_error()) return {record_error(*cqe_at(0), bound, tail), &word->raw, seen.raw};
+    advance(recover_index(bound, static_cast<uint16_t>(tail.wqe_counter + 1)));
+    return {{}, &word->raw, seen.raw};
+  }
+
+  RINGER_HD Polled poll_owner_bit() {
+    if constexpr (!kExclusive) {
+      // pairs with the release at the end of this function, in the previous consumer
+      if (p_.template exchange<kScope, Order::acquire>(&s_.cq_lock, 1u) != 0) {
+        return {{}, &s_.cq_lock, 1u};
+      }
+    }
+    const uint64_t first = s_.cq_ci;
+    uint64_t ci = first;
+    uint64_t cons = s_.cons_idx;
+    Status status;
+    const Be32* word;
+    Be32 seen;
+    for (;;) {
+      const typename Wire::Cqe* cqe = cqe_at(slot_of(ci, qp_.cq_cqes));
+      word = &cqe->tail;
+      seen.raw = p_.template load<Scope::sys, Order::acquire>(
+          &word->raw);  // pairs with the NIC's CQE write
+      const Tail tail = Tail::of(seen);
+      const bool lap = (ci & qp_.cq_cqes) != 0;
+      if (tail.opcode == Wire::CqeOpcode::invalid || tail.owner != lap) break;
+      ++ci;
+      if (tail.is_error()) {
+        status = record_error(*cqe, cons, tail);
+        break;
+      }
+      cons = recover_index(cons, static_cast<uint16_t>(tail.wqe_counter + 1));
+    }
+    if (ci != first) {
+      s_.cq_ci = ci;
+      // Room for the NIC; pairs with its CQ doorbell record read.
+      p_.template store<Scope::sys, Order::release>(&qp_.cq_dbr[Wire::kCqDbrConsumer].raw,
+                                                    Wire::cq_dbr_value(ci).raw);
+      advance(cons);
+    }
+    if constexpr (!kExclusive) p_.template store<kScope, Order::release>(&s_.cq_lock, 0u);
+    return {status, &word->raw, seen.raw};
+  }
+
+  RINGER_HD void advance(uint64_t cons) {
+    if constexpr (kExclusive) {
+      p_.template store<kScope, Order::release>(&s_.cons_idx, cons);
+    } else if (p_.template load<kScope, Order::relaxed>(&s_.cons_idx) <
+               cons) {  // skips a useless RMW
+      p_.template fetch_max<kScope, Order::acq_rel>(&s_.cons_idx,
+                                                    cons);  // pairs with cons_idx(): acquire
+    }
+  }
+
+  // The first error wins; whoever claims the record fills it and then releases the stop word.
+  // Another poller of the same CQE reports what it read itself.
+  RINGER_HD Status record_error(const typename Wire::Cqe& cqe, uint64_t bound, const Tail& tail) {
+    const Be32 word{p_.template load<Scope::sys, Order::relaxed>(&cqe.error_word.raw)};
+    Status status = make_status(StatusCode::qp_error);
+    status.syndrome = Wire::syndrome_of(word);
+    status.wqe_index = recover_index(bound, tail.wqe_counter);
+    return fail(status);
+  }
+
+  RINGER_HD typename Wire::Cqe* cqe_at(uint32_t slot) const {
+    return static_cast<typename Wire::Cqe*>(qp_.cq) + slot;
+  }
+
+  P p_;
+  const DeviceQp& qp_;
+  SqState& s_;
+};
+
+}  // namespace ringer

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device's view of a queue pair: raw pointers and heads, nothing that owns.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include <ringer/status.hpp>
+#include <ringer/types.hpp>
+
+namespace ringer {
+
+/// How completions reach the poller.
+enum class CqMode : uint32_t {
+  owner_bit,  ///< a ring of CQEs; validity by the owner bit, room by the CQ doorbell record
+  collapsed,  ///< one CQE, overwritten by each completion (cqc.cc = 1, overrun ignored)
+};
+
+/// First error of a queue. `code` is the stop word of every wait on the queue: 0 while it is well.
+/// The other fields are written before `code` is released.
+struct QueueError {
+  uint32_t code;  ///< StatusCode; 0 = none
+  uint32_t claimed;
+  uint32_t syndrome;
+  uint32_t reserved;
+  uint64_t wqe_index;
+};
+
+/// Heads of one send queue and its completion queue, each on its own cache line because different
+/// warps write them. All are monotonic and "one past"; `ready_head` carries the ticket bit.
+struct SqState {
+  alignas(64) uint64_t resv_head;  ///< WQEBBs handed out to posters
+  alignas(64) uint64_t
+      ready_head;  ///< WQEBBs written, in order; top bit: the publish ticket is held
+  alignas(
+      64) uint64_t prod_idx;  ///< WQEBBs announced to the NIC; written by the ticket holder only
+  alignas(64) uint64_t cons_idx;  ///< WQEBBs known to be complete: the credit of `reserve`
+  alignas(64) uint64_t cq_ci;     ///< CQEs consumed (owner-bit mode)
+  uint32_t cq_lock;               ///< 1 while somebody consumes CQEs (owner-bit mode)
+  alignas(64) QueueError error;
+};
+
+/// Everything a kernel needs to post to one queue pair. Plain data, copied to the device as it is.
+/// `layout_stamp` is checked at launch: host and device must agree on this struct and SqState.
+struct DeviceQp {
+  uint32_t layout_stamp;
+  Qpn qpn;
+  uint32_t peer;       ///< rank at the other end, for statuses
+  uint32_t sq_wqebbs;  ///< power of two
+  uint32_t cq_cqes;    ///< power of two; 1 when collapsed
+  CqMode cq_mode;
+  void* sq;            ///< sq_wqebbs * 64 bytes
+  void* cq;            ///< cq_cqes * 64 bytes
+  Be32* dbr;           ///< two elements: receive, send
+  Be32* cq_dbr;        ///< two elements: consumer index, arm
+  uint64_t* doorbell;  ///< this queue pair's own UAR register
+  SqState* state;
+};
+
+/// Version in the high half, sizes in the low: any change of layout changes the stamp.
+inline constexpr uint32_t kDeviceQpStamp = (1u << 24) |
+                                           (static_cast<uint32_t>(sizeof(SqState)) << 8) |
+                                           static_cast<uint32_t>(sizeof(DeviceQp));
+
+static_assert(sizeof(DeviceQp) == 72 && sizeof(SqState) == 384);
+static_assert(std::is_trivially_copyable_v<DeviceQp> && std::is_standard_layout_v<DeviceQp>);
+
+/// Sets all heads to `start_index` (a fresh queue pair starts at 0; tests start just below a wrap).
+inline void reset_heads(SqState& state, uint64_t start_index) {
+  state = {};
+  state.resv_head = state.ready_head = state.prod_idx = state.cons_idx = start_index;
+}
+
+}  // namespace ringer

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// mlx5 send work queue segments, retyped from the PRM and <infiniband/mlx5dv.h>.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include <ringer/types.hpp>
+
+namespace ringer::mlx5 {
+
+/// mlx5dv MLX5_OPCODE_*.
+enum class Opcode : uint8_t {
+  nop = 0x00,
+  rdma_write = 0x08,
+  rdma_write_imm = 0x09,
+  send = 0x0a,
+  send_imm = 0x0b,
+  rdma_read = 0x10,
+  atomic_cs = 0x11,
+  atomic_fa = 0x12,
+  atomic_masked_cs = 0x14,
+  atomic_masked_fa = 0x15,
+};
+
+/// Bits of the control segment's byte 11, mlx5dv MLX5_WQE_CTRL_*.
+namespace ctrl_flag {
+inline constexpr uint8_t solicited = 0x02;
+inline constexpr uint8_t cq_update = 0x08;
+inline constexpr uint8_t initiator_small_fence = 1 << 5;
+inline constexpr uint8_t fence = 4 << 5;
+}  // namespace ctrl_flag
+
+/// Opmod of an extended atomic on 4-byte operands (PRM: bit 3 marks "extended", low bits log2 - 2).
+inline constexpr uint8_t kExtendedAtomic4 = 0x08;
+/// The same for 8-byte operands.
+inline constexpr uint8_t kExtendedAtomic8 = 0x09;
+
+/// Bit 31 of a byte count marks inline data, so no data segment may carry 2 GiB or more.
+inline constexpr uint32_t kInlineFlag = 0x80000000u;
+/// Most payload bytes that fit into a one-block inline WRITE: 64 - ctrl 16 - raddr 16 - header 4.
+inline constexpr uint32_t kMaxInlineBytes = 28;
+
+struct CtrlSeg {
+  Be32 opmod_idx_opcode;  ///< opmod << 24 | low 16 bits of the WQE's index << 8 | opcode
+  Be32 qpn_ds;            ///< qpn << 8 | number of 16-byte segments, this one included
+  uint8_t signature;
+  uint8_t reserved[2];
+  uint8_t fm_ce_se;
+  Be32 imm;
+};
+
+struct RaddrSeg {
+  Be64 raddr;
+  Be32 rkey;
+  uint32_t reserved;
+};
+
+struct DataSeg {
+  Be32 byte_count;
+  Be32 lkey;
+  Be64 addr;
+};
+
+struct AtomicSeg {
+  Be64 swap_add;
+  Be64 compare;
+};
+
+/// Masked 4-byte fetch-and-add operands; `boundary` marks the top bit of each field, 0 = one field.
+struct MaskedFetchAdd4Seg {
+  Be32 add;
+  Be32 boundary;
+  uint32_t reserved[2];
+};
+
+/// Masked 4-byte compare-and-swap operands.
+struct MaskedCompareSwap4Seg {
+  Be32 swap;
+  Be32 compare;
+  Be32 swap_mask;
+  Be32 compare_mask;
+};
+
+static_assert(sizeof(CtrlSeg) == 16 && sizeof(RaddrSeg) == 16 && sizeof(DataSeg) == 16);
+static_assert(sizeof(AtomicSeg) == 16 && sizeof(MaskedFetchAdd4Seg) == 16);
+static_assert(sizeof(MaskedCompareSwap4Seg) == 16);
+
+/// One basic block as it lies in the send queue. `segments` of its 16-byte pieces are meaningful.
+struct alignas(64) Wqe {
+  uint8_t bytes[kWqebbBytes];
+  uint32_t segments;
+
+  template <class Seg>
+  RINGER_HD void put(uint32_t position, const Seg& segment) {
+    static_assert(sizeof(Seg) == 16);
+    RINGER_ASSERT(position < 4);
+    std::memcpy(bytes + position * 16, &segment, 16);
+  }
+};
+
+/// What a WQE says besides its operands: its own index, its queue pair and the control flags.
+struct WqeHead {
+  uint64_t index;
+  Qpn qpn;
+  uint8_t fm_ce_se = 0;
+};
+
+RINGER_HD inline void put_ctrl(Wqe& wqe, const WqeHead& head, Opcode opcode, uint32_t segments,
+                               uint8_t opmod = 0, uint32_t imm = 0) {
+  CtrlSeg ctrl{};
+  ctrl.opmod_idx_opcode =
+      Be32::of((uint32_t{opmod} << 24) | (static_cast<uint32_t>(head.index & 0xffff) << 8) |
+               static_cast<uint32_t>(opcode));
+  ctrl.qpn_ds = Be32::of((head.qpn << 8) | segments);
+  ctrl.fm_ce_se = head.fm_ce_se;
+  ctrl.imm = Be32::of(imm);
+  wqe.put(0, ctrl);
+  wqe.segments = segments;
+}
+
+RINGER_HD inline RaddrSeg make_raddr(const RemoteRef& remote) {
+  return {Be64::of(remote.address), Be32::of(remote.rkey), 0};
+}
+
+RINGER_HD inline DataSeg make_data(const LocalRef& local, uint32_t bytes) {
+  RINGER_ASSERT((bytes & kInlineFlag) == 0);
+  return {Be32::of(bytes), Be32::of(local.lkey), Be64::of(local.address)};
+}
+
+}  // namespace ringer::mlx5

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract between the ring protocol and whatever executes it.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+
+#include <ringer/memory_order.hpp>
+
+namespace ringer {
+
+/// When a wait gives up: at `expires_ns` on the platform's own clock, or as soon as the word at
+/// `stop` is not zero. `stop` may be null.
+struct WaitLimit {
+  uint64_t expires_ns = ~uint64_t{0};
+  const uint32_t* stop = nullptr;
+};
+
+enum class WaitOutcome { done, deadline, stopped };
+
+/// What everything that touches shared memory is a template over. A platform is cheap to copy and
+/// names scope and order at each access:
+///
+///   p.template store<Scope::sys, Order::release>(&dbr, v);   // pairs with the NIC's DBR read
+///
+/// - `load`, `store`: 4- and 8-byte naturally aligned words.
+/// - `fetch_add`, `fetch_max`, `exchange` return the value before; `compare_exchange` returns true
+///   when it stored `desired`.
+/// - `copy_wqe(slot, wqe, segments)` writes `segments` 16-byte pieces with plain stores; a later
+///   release makes them visible.
+/// - `mmio_store` rings a doorbell: an 8-byte store ordered after everything before it.
+/// - `wait_until(address, predicate, limit, site)` ends when `predicate(load(address))` holds. It
+///   is the only way to wait; `site` names the wait in reports.
+/// - `now_ns` is the clock that `WaitLimit::expires_ns` is read on.
+template <class P>
+concept Platform = std::copyable<P> &&
+    requires(P p, uint64_t* w64, uint32_t* w32, const WaitLimit& limit) {
+  { p.template load<Scope::gpu, Order::acquire>(w64) } -> std::same_as<uint64_t>;
+  { p.template load<Scope::sys, Order::relaxed>(w32) } -> std::same_as<uint32_t>;
+  p.template store<Scope::sys, Order::release>(w64, uint64_t{});
+  { p.template fetch_add<Scope::gpu, Order::relaxed>(w64, uint64_t{}) } -> std::same_as<uint64_t>;
+  { p.template fetch_max<Scope::gpu, Order::release>(w64, uint64_t{}) } -> std::same_as<uint64_t>;
+  { p.template exchange<Scope::gpu, Order::acquire>(w32, uint32_t{}) } -> std::same_as<uint32_t>;
+  {
+    p.template compare_exchange<Scope::gpu, Order::acq_rel>(w64, uint64_t{}, uint64_t{})
+    } -> std::same_as<bool>;
+  p.template fence<Scope::sys, Order::acq_rel>();
+  p.copy_wqe(static_cast<void*>(w64), static_cast<const void*>(w64), uint32_t{});
+  p.mmio_store(w64, uint64_t{});
+  {
+    p.template wait_until<Scope::sys, Order::acquire>(
+        w64, [](uint64_t) { return true; }, limit, "site")
+    } -> std::same_as<WaitOutcome>;
+  { p.now_ns() } -> std::same_as<uint64_t>;
+};
+
+/// The limit `timeout_ns` from now; saturates instead of wrapping.
+template <class P>
+WaitLimit limit_after(P& p, uint64_t timeout_ns, const uint32_t* stop = nullptr) {
+  const uint64_t now = p.now_ns();
+  return {now + timeout_ns < now ? ~uint64_t{0} : now + timeout_ns, stop};
+}
+
+}  // namespace ringer

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <chrono>
+
+#include <ringer/fifo_proxy.hpp>
+#include <ringer/host_platform.hpp>
+
+namespace ringer {
+
+namespace {
+// Commands taken in one step, and the most that may wait for send-queue credit before taking stops.
+constexpr uint32_t kTakeMax = 256;
+constexpr size_t kPendingMax = 4096;
+constexpr HostPlatform kHost;
+}  // namespace
+
+FifoRing::FifoRing(uint32_t depth)
+    : depth_(depth),
+      commands_(std::make_unique<FifoCommand[]>(depth)),
+      state_(std::make_unique<FifoState>()) {
+  if (depth == 0 || (depth & (depth - 1)) != 0) {
+    throw BackendError("fifo: depth " + std::to_string(depth) + " is not a power of two");
+  }
+}
+
+bool FifoProxy::step() {
+  const bool taken = take_commands();
+  const bool posted = post_pending();
+  const bool completed = take_completions();
+  if (completed) publish_done();
+  return taken || posted || completed;
+}
+
+bool FifoProxy::take_commands() {
+  const DeviceFifo fifo = ring_.device_view();
+  uint32_t n = 0;
+  for (; n < kTakeMax && pending_ < kPendingMax; ++n) {
+    const FifoCommand& slot = fifo.commands[taken_ & (fifo.depth - 1)];
+    FifoCommand command{};
+    // pairs with Fifo::push(): release
+    command.tag_op_queue = kHost.load<Scope::sys, Order::acquire>(&slot.tag_op_queue);
+    if (command.tag() != FifoCommand::tag_of(taken_)) break;
+    command = slot;
+    const uint32_t index = command.queue() * config_.table->ranks + command.peer;
+    Lane& lane =
+        lanes_.try_emplace(index, Lane{(*config_.queue_pairs)[index].get(), {}}).first->second;
+    if (!lane.busy) active_.push_back(&lane);
+    lane.busy = true;
+    lane.pending.push_back(request_of(command));
+    ++pending_;
+    ++taken_;
+  }
+  if (n == 0) return false;
+  // Credit for the kernel; pairs with Fifo::push(): acquire.
+  kHost.store<Scope::sys, Order::release>(&fifo.state->tail, taken_);
+  return true;
+}
+
+bool FifoProxy::post_pending() {
+  bool moved = false;
+  for (Lane* lane : active_) {
+    if (lane->pending.empty()) continue;
+    batch_.assign(lane->pending.begin(), lane->pending.end());
+    const PostOutcome outcome = lane->qp->post(batch_);
+    if (outcome.posted > 0) {
+      lane->pending.erase(lane->pending.begin(),
+                          lane->pending.begin() + static_cast<std::ptrdiff_t>(outcome.posted));
+      pending_ -= outcome.posted;
+      posted_ += outcome.posted;
+      ++batches_;
+      moved = true;
+    }
+    if (!outcome.status.ok() && outcome.status.code != StatusCode::no_credit) {
+      fail(outcome.status);
+      pending_ -= lane->pending.size();
+      lane->pending.clear();
+    }
+  }
+  return moved;
+}
+
+bool FifoProxy::take_completions() {
+  const auto idle = [this](Lane* lane) {
+    if (!lane->pending.empty()) return false;
+    Status status;
+    const bool drained = lane->qp->drained(status);
+    if (!status.ok()) fail(status);
+    if (!drained && status.ok()) return false;
+    lane->busy = false;
+    return true;
+  };
+  return std::erase_if(active_, idle) != 0;
+}
+
+// All lanes idle means that every command taken is complete; finer tracking would cost each post.
+void FifoProxy::publish_done() {
+  if (!active_.empty()) return;
+  kHost.store<Scope::sys, Order::release>(&ring_.state().done, taken_);  // pairs with Fifo::flush()
+}
+
+WorkRequest FifoProxy::request_of(const FifoCommand& command) const {
+  const ChannelTable& table = *config_.table;
+  const ChannelPeer& peer = table.peers[command.peer];
+  const uint64_t window = reinterpret_cast<uint64_t>(table.window);
+  WorkRequest request{};
+  request.remote = {peer.base + command.remote_offset, peer.rkey};
+  request.value = command.payload;
+  request.bytes = command.bytes;
+  switch (command.op()) {
+    case FifoOp::put:
+      request.kind = WorkRequest::Kind::put;
+      request.local = {window + command.payload, table.window_lkey};
+      break;
+    case FifoOp::put_value:
+      request.kind = WorkRequest::Kind::put_value;
+      break;
+    case FifoOp::add_value:
+      request.kind = WorkRequest::Kind::add_value;
+      request.local = {window + table.atomic_result_offset, table.window_lkey};
+      break;
+  }
+  return request;
+}
+
+void FifoProxy::fail(const Status& status) {
+  FifoState& s = ring_.state();
+  if (kHost.exchange<Scope::sys, Order::acq_rel>(&s.error.claimed, 1u) != 0) return;
+  s.error.syndrome = status.syndrome;
+  s.error.wqe_index = status.wqe_index;
+  s.error_qpn = status.qpn;
+  s.error_peer = status.peer;
+  kHost.store<Scope::sys, Order::release>(
+      &s.error.code,
+      static_cast<uint32_t>(status.code));  // pairs with error_status()
+}
+
+FifoProxyThreads::FifoProxyThreads(std::vector<FifoProxy*> proxies) {
+  for (FifoProxy* proxy : proxies) {
+    threads_.emplace_back([proxy](const std::stop_token& stop) {
+      uint32_t idle = 0;
+      while (!stop.stop_requested()) {
+        idle = proxy->step() ? 0 : idle + 1;
+        if (idle > 4096) {
+          std::this_thread::sleep_for(std::chrono::microseconds(50));
+        } else if (idle > 16) {
+          std::this_thread::yield();
+        }
+      }
+    });
+  }
+}
+
+}  // namespace ringer

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Executes the WQEs of one NIC: fetch, check, move, complete.
+#pragma once
+
+#include <cstdint>
+
+#include <ringer/sim/nic.hpp>
+
+namespace ringer::sim {
+
+class NicExecutor {
+ public:
+  explicit NicExecutor(Nic& nic) : nic_(nic) {}
+  ~NicExecutor();
+  NicExecutor(const NicExecutor&) = delete;
+  NicExecutor& operator=(const NicExecutor&) = delete;
+
+  /// Copies authorised WQEBBs, as far as the prefetch window reaches.
+  static void prefetch(NicQueuePair& qp);
+
+  /// Executes up to `budget` WQEs of `qp`; returns how many. 0 with work left: the receiver is not
+  /// ready.
+  uint32_t run(NicQueuePair& qp, uint32_t budget);
+
+  /// First error of a queue pair: an error CQE for the WQE at sq_ci, then everything is flushed.
+  void fail(NicQueuePair& qp, mlx5::Syndrome syndrome);
+
+ private:
+  enum class Outcome { completed, failed, receiver_not_ready };
+
+  // One fetched WQE: contiguous bytes, and what its control segment says.
+  struct Fetched {
+    const uint8_t* bytes;
+    uint64_t index;
+    uint32_t segments;
+    uint32_t wqebbs;
+    mlx5::Opcode opcode;
+    uint8_t opmod;
+    bool signaled;
+    Be32 imm;
+
+    template <class Seg>
+    Seg segment(uint32_t position) const {
+      Seg seg;
+      std::memcpy(&seg, bytes + size_t{position} * 16, sizeof(Seg));
+      return seg;
+    }
+  };
+
+  // A gather or scatter element after its checks: host memory, or bytes inside the WQE.
+  struct Piece {
+    uint8_t* address;
+    uint32_t bytes;
+  };
+  static constexpr uint32_t kMaxPieces = 64;
+
+  bool fetch(NicQueuePair& qp, Fetched& wqe);
+  Outcome execute(NicQueuePair& qp, const Fetched& wqe);
+  Outcome execute_rdma(NicQueuePair& qp, const Fetched& wqe);
+  Outcome execute_atomic(NicQueuePair& qp, const Fetched& wqe);
+  Outcome execute_send(NicQueuePair& qp, const Fetched& wqe);
+  Outcome malformed(NicQueuePair& qp, uint64_t index, const char* what);
+  Outcome refuse(NicQueuePair& qp, mlx5::Syndrome syndrome);
+  Outcome refuse_remotely(NicQueuePair& qp, NicQueuePair& responder, mlx5::Syndrome syndrome);
+
+  NicQueuePair* responder_of(NicQueuePair& qp) const;
+  int gather(NicQueuePair& qp, const Fetched& wqe, uint32_t first_segment, uint32_t access,
+             Piece* pieces, uint64_t* total);
+  Outcome deliver(NicQueuePair& qp, NicQueuePair& responder, const Fetched& wqe,
+                  const Piece* pieces, int count, uint64_t bytes);
+  static bool receive_ready(NicQueuePair& responder);
+  Outcome not_ready(NicQueuePair& qp);
+  void complete(NicQueuePair& qp, const Fetched& wqe);
+  void flush_one(NicQueuePair& qp);
+  void enter_error(NicQueuePair& qp);
+  void report_error(NicQueuePair& qp, mlx5::Syndrome syndrome, uint64_t index);
+
+  struct CqeFields {
+    mlx5::CqeOpcode opcode;
+    uint64_t index;
+    uint32_t opcode_qpn;
+    uint32_t byte_cnt;
+    Be32 imm;
+    uint32_t error_word;
+  };
+  static bool write_cqe(Nic& nic, NicQueuePair& qp, CqRing& cq, uint64_t& cq_pi,
+                        const CqeFields& fields);
+
+  Nic& nic_;
+  uint64_t wqes_ = 0;
+  uint64_t cqes_ = 0;
+  uint64_t bytes_ = 0;
+  alignas(64) uint8_t wide_[NicQueuePair::kPrefetch * kWqebbBytes];
+};
+
+}  // namespace ringer::sim
