@@ -11,6 +11,9 @@ namespace {
 // Commands taken in one step, and the most that may wait for send-queue credit before taking stops.
 constexpr uint32_t kTakeMax = 256;
 constexpr size_t kPendingMax = 4096;
+constexpr uint32_t kSpinTurns = 16;     // idle turns before yielding
+constexpr uint32_t kYieldTurns = 4096;  // idle turns before napping
+constexpr std::chrono::microseconds kNap{50};
 constexpr HostPlatform kHost;
 }  // namespace
 
@@ -134,15 +137,19 @@ void FifoProxy::fail(const Status& status) {
       static_cast<uint32_t>(status.code));  // pairs with error_status()
 }
 
-FifoProxyThreads::FifoProxyThreads(std::vector<FifoProxy*> proxies) {
-  for (FifoProxy* proxy : proxies) {
-    threads_.emplace_back([proxy](const std::stop_token& stop) {
+FifoProxyThreads::FifoProxyThreads(const std::vector<FifoProxy*>& proxies, uint32_t max_threads) {
+  const size_t threads = std::min<size_t>(proxies.size(), max_threads);
+  for (size_t first = 0; first < threads; ++first) {
+    threads_.emplace_back([proxies, first, threads](const std::stop_token& stop) {
       uint32_t idle = 0;
       while (!stop.stop_requested()) {
-        idle = proxy->step() ? 0 : idle + 1;
-        if (idle > 4096) {
-          std::this_thread::sleep_for(std::chrono::microseconds(50));
-        } else if (idle > 16) {
+        bool moved = false;
+        for (size_t i = first; i < proxies.size(); i += threads)
+          moved = proxies[i]->step() || moved;
+        idle = moved ? 0 : idle + 1;
+        if (idle > kYieldTurns) {
+          std::this_thread::sleep_for(kNap);
+        } else if (idle > kSpinTurns) {
           std::this_thread::yield();
         }
       }

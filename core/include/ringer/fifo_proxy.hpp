@@ -73,10 +73,10 @@ class FifoProxy {
   size_t pending_ = 0;
 };
 
-/// Runs proxies on threads until destroyed.
+/// Runs proxies on at most `max_threads` threads until destroyed; a proxy stays on one thread.
 class FifoProxyThreads {
  public:
-  explicit FifoProxyThreads(std::vector<FifoProxy*> proxies);
+  FifoProxyThreads(const std::vector<FifoProxy*>& proxies, uint32_t max_threads);
 
  private:
   std::vector<std::jthread> threads_;

@@ -14,6 +14,7 @@ namespace ringer {
 /// lambdas are uniform over the warp; lanes exist only inside `strided`.
 /// - `strided(n, f)`: f(i) for all i < n, split over the lanes.
 /// - `leader(f)`: f() on one lane; its effects are ordered by the next `sync`.
+/// - `sum(n, f)`: the sum of f(i) for all i < n, to all lanes.
 /// - `broadcast(f)`: f() on one lane, its value to all.
 /// - `sync`, `block_sync`, `grid_sync`: barriers, also memory fences of that scope.
 /// - `group_sync(id, warps)`: named barrier `id` (0..15) among `warps` warps of this block.
@@ -26,6 +27,9 @@ concept Warp = std::copyable<W> && requires(W w, uint32_t n) {
   { w.blocks() } -> std::same_as<uint32_t>;
   w.strided(uint64_t{n}, [](uint64_t) {});
   w.leader([] {});
+  {
+    w.sum(uint64_t{n}, [](uint64_t i) { return i; })
+    } -> std::same_as<uint64_t>;
   {
     w.broadcast([] { return uint64_t{}; })
     } -> std::same_as<uint64_t>;

@@ -136,6 +136,12 @@ class SimtWarp {
     f();
   }
   template <class F>
+  uint64_t sum(uint64_t n, F&& f) const {
+    uint64_t total = 0;
+    for (uint64_t i = 0; i < n; ++i) total += f(i);
+    return total;
+  }
+  template <class F>
   auto broadcast(F&& f) const {
     return f();
   }

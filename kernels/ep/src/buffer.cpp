@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstdlib>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <ringer/ep/buffer.hpp>
+#include <ringer/host_platform.hpp>
+
+namespace ringer::ep {
+
+/// Pages appear when they are first touched, so a window costs what is really sent.
+struct Buffer::Window {
+  explicit Window(size_t size) : bytes(size) {
+    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+      throw BackendError("no address space for a window of " + std::to_string(bytes) + " bytes");
+    }
+    base = static_cast<uint8_t*>(at);
+  }
+  ~Window() { munmap(base, bytes); }
+  Window(const Window&) = delete;
+  Window& operator=(const Window&) = delete;
+
+  uint8_t* base;
+  size_t bytes;
+};
+
+Buffer::Buffer(Exchange& exchange, Backend& backend, const Config& config,
+               const Placement& placement)
+    : config_(config), rank_(exchange.rank()) {
+  collective_step(exchange, [&] {
+    if (exchange.ranks() != config.ranks) {
+      throw BackendError("configured for " + std::to_string(config.ranks) +
+                         " ranks, but there are " + std::to_string(exchange.ranks()));
+    }
+    layout_ = make_layout(config_);
+    nic_ = backend.open_nic(rank_);
+  });
+  agree(exchange, placement);
+  collective_step(exchange, [&] { plan_queue_pairs(); });
+  collective_step(exchange, [&] { create_resources(); });
+  connect(exchange);
+  build_table(exchange);
+}
+
+// Queue pairs and regions go before the memory that they name.
+Buffer::~Buffer() {
+  proxies_.clear();
+  queue_pairs_.clear();
+  region_.reset();
+}
+
+void Buffer::agree(Exchange& exchange, const Placement& placement) {
+  const RankFacts mine{placement.node, static_cast<uint64_t>(getpid()), placement.request,
+                       nic_->caps().device_posting ? 1u : 0u};
+  const std::vector<RankFacts> facts = all_gather_value(exchange, mine);
+  collective_step(exchange, [&] { paths_ = choose_paths(facts, placement.override_path); });
+  std::vector<Path> matrix;
+  for (const PathChoice& choice : paths_) matrix.push_back(choice.path);
+  const auto matrices = exchange.all_gather(std::as_bytes(std::span(matrix)));
+  collective_step(exchange, [&] {
+    for (uint32_t r = 0; r < config_.ranks; ++r) {
+      if (matrices[r] != matrices[rank_]) {
+        throw BackendError("disagrees with rank " + std::to_string(r) + " about the paths");
+      }
+    }
+  });
+}
+
+void Buffer::plan_queue_pairs() {
+  uint32_t peers = 0;
+  bool fifo = false;
+  for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
+    peers += path_to(peer) == Path::ipc ? 0 : 1;
+    fifo = fifo || path_to(peer) == Path::fifo;
+  }
+  queue_pair_count_ = peers * config_.experts_per_rank;
+  const NicCaps caps = nic_->caps();
+  if (queue_pair_count_ > caps.max_queue_pairs) {
+    throw BackendError("needs " + std::to_string(queue_pair_count_) + " queue pairs (" +
+                       std::to_string(config_.experts_per_rank) + " local experts x " +
+                       std::to_string(peers) + " peers off the node), but " + caps.name + " has " +
+                       std::to_string(caps.max_queue_pairs) + " left");
+  }
+  if (config_.ring_wqebbs > caps.max_sq_wqebbs) {
+    throw BackendError("asks for rings of " + std::to_string(config_.ring_wqebbs) +
+                       " WQEBBs, but " + caps.name + " has at most " +
+                       std::to_string(caps.max_sq_wqebbs));
+  }
+  if (peers != 0 && config_.flags == FlagPolicy::atomic_add && !caps.atomics) {
+    throw BackendError("asks for atomic flags, but " + caps.name + " has no atomics");
+  }
+  if (fifo) rings_.resize(config_.fifo_count);
+}
+
+void Buffer::create_resources() {
+  window_ = std::make_unique<Window>(layout_.window_bytes);
+  region_ = nic_->register_memory(window_->base, window_->bytes, access::all);
+  queue_pairs_.resize(size_t{config_.experts_per_rank} * config_.ranks);
+  QueuePairConfig config;
+  config.sq_wqebbs = config_.ring_wqebbs;
+  config.cq_mode = config_.cq_mode;
+  config.start_index = config_.start_index;
+  for (uint32_t queue = 0; queue < config_.experts_per_rank; ++queue) {
+    for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
+      if (path_to(peer) == Path::ipc) continue;
+      queue_pairs_[size_t{queue} * config_.ranks + peer] = nic_->create_queue_pair(config);
+    }
+  }
+  for (auto& ring : rings_) ring = std::make_unique<FifoRing>(config_.fifo_depth);
+}
+
+void Buffer::connect(Exchange& exchange) {
+  std::vector<QueuePairAddress> mine(queue_pairs_.size());
+  for (size_t i = 0; i < mine.size(); ++i) {
+    if (queue_pairs_[i]) mine[i] = queue_pairs_[i]->address();
+  }
+  const auto all = exchange.all_gather(std::as_bytes(std::span(mine)));
+  collective_step(exchange, [&] {
+    for (size_t i = 0; i < mine.size(); ++i) {
+      if (!queue_pairs_[i]) continue;
+      const auto peer = static_cast<uint32_t>(i % config_.ranks);
+      // The other end: the same queue at the peer, towards us.
+      const size_t theirs = i - peer + rank_;
+      QueuePairAddress remote;
+      std::memcpy(&remote, all[peer].data() + theirs * sizeof(remote), sizeof(remote));
+      queue_pairs_[i]->connect(remote, peer);
+    }
+  });
+}
+
+void Buffer::build_table(Exchange& exchange) {
+  struct WindowFacts {
+    uint64_t base;
+    uint32_t rkey;
+    uint32_t reserved;
+  };
+  const auto windows = all_gather_value(
+      exchange, WindowFacts{reinterpret_cast<uint64_t>(window_->base), region_->rkey(), 0});
+  for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
+    const Path path = path_to(peer);
+    auto* mapped = path == Path::ipc ? reinterpret_cast<uint8_t*>(windows[peer].base) : nullptr;
+    peers_.push_back({path, windows[peer].rkey, windows[peer].base, mapped});
+  }
+  qps_.resize(queue_pairs_.size());
+  for (size_t i = 0; i < qps_.size(); ++i) {
+    if (queue_pairs_[i]) qps_[i] = queue_pairs_[i]->device_view();
+  }
+  for (const auto& ring : rings_) fifos_.push_back(ring->device_view());
+
+  const size_t experts = config_.experts();
+  const size_t pairs = size_t{config_.experts_per_rank} * config_.ranks;
+  counters_.resize(experts + config_.experts_per_rank + 2 * experts + 2 * pairs);
+  state_.send_counters = counters_.data();
+  state_.receive_counters = state_.send_counters + experts;
+  state_.dispatch_flags_sent = state_.receive_counters + config_.experts_per_rank;
+  state_.combine_flags_sent = state_.dispatch_flags_sent + 2 * experts;
+  state_.dispatch_epoch = state_.combine_epoch = config_.start_epoch;
+
+  table_ = {
+      kDeviceQpStamp,      rank_,         config_.ranks,  config_.experts_per_rank,
+      peers_.data(),       qps_.data(),   fifos_.data(),  static_cast<uint32_t>(fifos_.size()),
+      region_->lkey(),     window_->base, window_->bytes, layout_.atomic_result_at,
+      &state_.failure.code};
+  for (const auto& ring : rings_) {
+    proxies_.push_back(std::make_unique<FifoProxy>(*ring, FifoProxyConfig{&table_, &queue_pairs_}));
+  }
+}
+
+CommonArgs Buffer::common_args() {
+  return {table_, layout_, config_.dtype, config_.flags, config_.doorbell, config_.timeout_ns,
+          &state_};
+}
+
+uint16_t* Buffer::combine_stage(uint32_t local_expert) const {
+  const uint64_t next = state_.combine_epoch + 1;
+  return reinterpret_cast<uint16_t*>(window_->base +
+                                     layout_.combine_stage(next & 1, local_expert, 0));
+}
+
+void Buffer::abort() {
+  const HostPlatform host;
+  if (host.exchange<Scope::sys, Order::acq_rel>(&state_.failure.claimed, 1u) == 0) {
+    state_.failure.peer = kNoPeer;
+    host.store<Scope::sys, Order::release>(  // pairs with the kernels' stop word
+        &state_.failure.code, static_cast<uint32_t>(StatusCode::aborted));
+  }
+  for (const auto& qp : queue_pairs_) {
+    if (qp) qp->abort();
+  }
+}
+
+bool Buffer::quiet() {
+  for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
+    if (path_to(peer) != Path::ibgda) continue;
+    for (uint32_t queue = 0; queue < config_.experts_per_rank; ++queue) {
+      Status status;
+      const bool drained = queue_pairs_[size_t{queue} * config_.ranks + peer]->drained(status);
+      if (!drained && status.ok()) return false;
+    }
+  }
+  for (const auto& ring : rings_) {
+    const FifoState& s = ring->state();
+    const HostPlatform host;
+    if (host.load<Scope::sys, Order::acquire>(&s.error.code) != 0) continue;
+    if (host.load<Scope::sys, Order::acquire>(&s.done) !=
+        host.load<Scope::sys, Order::acquire>(&s.head)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::vector<FifoProxy*> Buffer::proxies() const {
+  std::vector<FifoProxy*> all;
+  for (const auto& proxy : proxies_) all.push_back(proxy.get());
+  return all;
+}
+
+std::string describe(const FailureRecord& failure) {
+  const Status status{static_cast<StatusCode>(failure.code), failure.syndrome, failure.qpn,
+                      failure.peer, failure.wqe_index};
+  return std::string(to_string(failure.stage)) + ": " + to_string(status);
+}
+
+}  // namespace ringer::ep

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs expert-parallel dispatch and combine with all ranks in this process, on the software NIC and
+// the host executor, and checks every result against a serial reference.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ringer/ep/buffer.hpp>
+#include <ringer/ep/config.hpp>
+#include <ringer/sim/fabric.hpp>
+
+#include "routing.hpp"
+
+namespace ringer::tools {
+
+struct EpOptions {
+  ep::Config config;
+  uint32_t ranks_per_node = 0;  ///< 0: all ranks on one node
+  ep::PathRequest path = ep::PathRequest::automatic;
+  ep::PathOverride path_override;  ///< tests: a path for each pair
+  std::shared_ptr<const Routing> routing;
+  bool zero_copy = false;
+  bool split_phases = false;  ///< send and receive as launches of their own
+  uint64_t seed = 1;
+  bool check = true;
+  uint32_t blocks = 2;
+  uint32_t warps_per_block = 4;
+  sim::NicConfig nic;
+  /// Single-threaded and reproducible: the executor steps NICs and proxies itself, `pump_wqes` WQEs
+  /// a NIC between two rounds of warps, on a virtual clock. Else NICs and proxies have threads.
+  bool deterministic = false;
+  uint32_t pump_wqes = 1;
+  uint64_t schedule_seed = 0;  ///< sim::SimtOptions::seed
+};
+
+struct PhaseTimes {
+  double dispatch_us = 0;
+  double dispatch_send_us = 0;  ///< split phases only, as the three below
+  double dispatch_receive_us = 0;
+  double combine_us = 0;
+  double combine_send_us = 0;
+  double combine_receive_us = 0;
+};
+
+/// What one iteration did. `wrong` counts rows of dispatch and tokens of combine that differ from
+/// the reference; `digest` is a hash of all outputs in canonical order, equal for equal results.
+struct EpIteration {
+  PhaseTimes times;
+  uint64_t messages = 0;        ///< dispatched by all ranks
+  uint64_t dispatch_bytes = 0;  ///< payload and scales dispatched, mean over ranks
+  uint64_t combine_bytes = 0;   ///< rows combined, mean over ranks
+  uint64_t wrong_dispatch = 0;
+  uint64_t wrong_combine = 0;
+  uint64_t digest = 0;
+  std::string first_wrong;  ///< where the first difference is; empty if none
+};
+
+struct NicTotals {
+  uint64_t doorbells = 0;
+  uint64_t wqes = 0;
+  uint64_t cqes = 0;
+  uint64_t error_cqes = 0;
+  uint64_t bytes_moved = 0;
+};
+
+/// A rank failed, a launch deadlocked or the NIC saw a violation: the text says which. Exit code 1.
+class EpFailure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// All ranks of one group.
+class EpGroup {
+ public:
+  /// Throws std::invalid_argument (bad shape; exit code 2) or BackendError (the environment cannot
+  /// run it; exit code 3) before anything has run.
+  explicit EpGroup(const EpOptions& options);
+  ~EpGroup();
+  EpGroup(const EpGroup&) = delete;
+  EpGroup& operator=(const EpGroup&) = delete;
+
+  /// One dispatch, the experts, one combine. Throws EpFailure.
+  EpIteration iterate(uint64_t iteration);
+
+  const EpOptions& options() const;
+  /// The paths between all ranks, for people.
+  std::string path_table() const;
+  /// One word for the whole group: "ibgda", "ipc", "fifo" or "mixed".
+  std::string path_summary() const;
+  uint32_t queue_pairs() const;  ///< of all ranks
+  NicTotals nic_totals() const;
+  ep::Buffer& buffer(uint32_t rank);
+  sim::Fabric& fabric();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ringer::tools
