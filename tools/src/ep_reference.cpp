@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ep_reference.hpp"
+
+#include <cstring>
+
+#include <ringer/ep/kernel_context.hpp>
+#include <ringer/ep/message.hpp>
+#include <ringer/ep/numeric.hpp>
+
+#include "random.hpp"
+
+namespace ringer::tools {
+
+RankInput make_input(const ep::Config& config, const Routing& routing, uint32_t rank,
+                     uint64_t seed) {
+  RankInput input;
+  input.routing =
+      routing.make({config.ranks, config.max_tokens, config.topk, config.experts()}, rank, seed);
+  Random random(Random::mix(seed) + rank);
+  input.x.resize(size_t{input.routing.tokens} * config.hidden);
+  for (uint16_t& value : input.x) {
+    value = ep::float_to_bf16(static_cast<float>(random.unit() * 8.0 - 4.0));
+  }
+  return input;
+}
+
+uint16_t expert_output(uint32_t expert, float value) {
+  const float gain = 1.0f + static_cast<float>(expert % 13) / 16.0f;
+  return ep::float_to_bf16(value * gain);
+}
+
+uint64_t hash_bytes(uint64_t hash, const void* data, size_t bytes) {
+  const auto* at = static_cast<const uint8_t*>(data);
+  for (; bytes >= 8; bytes -= 8, at += 8) {
+    uint64_t word;
+    std::memcpy(&word, at, 8);
+    hash = (hash ^ word) * 0x9fb21c651e98df25u;
+    hash ^= hash >> 32;
+  }
+  for (; bytes > 0; --bytes, ++at) hash = (hash ^ *at) * 0x100000001b3u;
+  return hash;
+}
+
+EpReference::EpReference(const ep::Config& config, std::span<const RankInput> inputs)
+    : config_(config), layout_(ep::make_layout(config)), inputs_(inputs), encoded_(inputs.size()) {
+  const size_t stride = layout_.payload_bytes + layout_.scale_bytes;
+  for (size_t r = 0; r < inputs.size(); ++r) {
+    const uint32_t tokens = inputs[r].routing.tokens;
+    encoded_[r].resize(tokens * stride);
+    for (uint32_t t = 0; t < tokens; ++t) {
+      const uint16_t* x = inputs[r].x.data() + size_t{t} * config.hidden;
+      uint8_t* to = encoded_[r].data() + t * stride;
+      if (config.dtype == ep::Dtype::bf16) {
+        std::memcpy(to, x, layout_.payload_bytes);
+        continue;
+      }
+      for (uint32_t g = 0; g < config.hidden / ep::kScaleGroup; ++g) {
+        ep::quantize_group(x, g, config.dtype, to, to + layout_.payload_bytes);
+      }
+    }
+  }
+}
+
+int EpReference::entry_of(uint32_t rank, uint32_t token, uint32_t expert) const {
+  const int32_t* row = inputs_[rank].routing.experts.data() + size_t{token} * config_.topk;
+  for (uint32_t k = 0; k < config_.topk; ++k) {
+    if (row[k] == static_cast<int32_t>(expert)) return static_cast<int>(k);
+  }
+  return -1;
+}
+
+void EpReference::check_dispatch(uint32_t rank, const ep::DispatchArgs& got,
+                                 Differences& differences, uint64_t& digest) const {
+  constexpr int64_t kAbsent = -1;
+  std::vector<int64_t> row_of;  // token of one source -> row
+  for (uint32_t local = 0; local < config_.experts_per_rank; ++local) {
+    const uint32_t expert = rank * config_.experts_per_rank + local;
+    uint64_t received = 0;
+    for (uint32_t source = 0; source < config_.ranks; ++source) {
+      const std::string where = "rank " + std::to_string(rank) + " expert " +
+                                std::to_string(expert) + " from rank " + std::to_string(source);
+      const uint64_t range = got.recv_ranges[local * config_.ranks + source];
+      const uint32_t tokens = inputs_[source].routing.tokens;
+      received += ep::low_half(range);
+      row_of.assign(tokens, kAbsent);
+      for (uint32_t i = 0; i < ep::low_half(range); ++i) {
+        const uint64_t row = local * layout_.rows_per_expert() + ep::high_half(range) + i;
+        const uint32_t token = got.source_info[row].token;
+        if (token >= tokens || row_of[token] != kAbsent) {
+          differences.add(where + ": token " + std::to_string(token) +
+                          " unknown or received twice");
+          continue;
+        }
+        row_of[token] = static_cast<int64_t>(row);
+      }
+      for (uint32_t token = 0; token < tokens; ++token) {
+        const int k = entry_of(source, token, expert);
+        if ((k < 0) != (row_of[token] == kAbsent)) {
+          differences.add(where + ": token " + std::to_string(token) +
+                          (k < 0 ? " not sent here" : " missing"));
+          continue;
+        }
+        if (k < 0) continue;
+        const auto row = static_cast<uint64_t>(row_of[token]);
+        const uint8_t* x = got.recv_x + row * layout_.payload_bytes;
+        const uint8_t* scales = got.recv_scales + row * layout_.scale_bytes;
+        const uint8_t* expected = payload(source, token);
+        digest = hash_bytes(digest, x, layout_.payload_bytes);
+        digest = hash_bytes(digest, scales, layout_.scale_bytes);
+        if (got.source_info[row].k != static_cast<uint32_t>(k) ||
+            std::memcmp(x, expected, layout_.payload_bytes) != 0 ||
+            std::memcmp(scales, expected + layout_.payload_bytes, layout_.scale_bytes) != 0) {
+          differences.add(where + ": token " + std::to_string(token) + " differs");
+        }
+      }
+    }
+    if (received != got.recv_count[local]) {
+      differences.add("rank " + std::to_string(rank) + " expert " + std::to_string(expert) +
+                      ": recv_count is not the sum of its ranges");
+    }
+  }
+}
+
+void EpReference::check_combine(uint32_t rank, const uint16_t* out,
+                                Differences& differences) const {
+  const RankInput& input = inputs_[rank];
+  std::vector<float> decoded(config_.hidden);
+  std::vector<float> sum(config_.hidden);
+  std::vector<uint16_t> expected(config_.hidden);
+  for (uint32_t token = 0; token < input.routing.tokens; ++token) {
+    const uint8_t* x = payload(rank, token);
+    for (uint32_t i = 0; i < config_.hidden; ++i) {
+      decoded[i] = ep::decode_channel(x, x + layout_.payload_bytes, config_.dtype, i);
+    }
+    std::fill(sum.begin(), sum.end(), 0.0f);
+    for (uint32_t k = 0; k < config_.topk; ++k) {
+      const size_t at = size_t{token} * config_.topk + k;
+      const int32_t expert = input.routing.experts[at];
+      if (expert < 0) continue;
+      for (uint32_t i = 0; i < config_.hidden; ++i) {
+        const float product =
+            input.routing.weights[at] *
+            ep::bf16_to_float(expert_output(static_cast<uint32_t>(expert), decoded[i]));
+        sum[i] = sum[i] + product;
+      }
+    }
+    for (uint32_t i = 0; i < config_.hidden; ++i) expected[i] = ep::float_to_bf16(sum[i]);
+    if (std::memcmp(expected.data(), out + size_t{token} * config_.hidden, layout_.combine_bytes) !=
+        0) {
+      differences.add("combine: rank " + std::to_string(rank) + " token " + std::to_string(token) +
+                      " differs");
+    }
+  }
+}
+
+uint64_t EpReference::messages() const {
+  uint64_t count = 0;
+  for (const RankInput& input : inputs_) {
+    for (uint32_t token = 0; token < input.routing.tokens; ++token) {
+      const int32_t* row = input.routing.experts.data() + size_t{token} * config_.topk;
+      for (uint32_t k = 0; k < config_.topk; ++k) {
+        count += row[k] >= 0 && ep::first_of(row, k) == k ? 1 : 0;
+      }
+    }
+  }
+  return count;
+}
+
+}  // namespace ringer::tools
