@@ -45,7 +45,7 @@ RINGER_HD constexpr uint32_t fifo_shard(uint32_t queue, uint32_t peer, uint32_t 
   return (queue + peer) % fifo_count;
 }
 
-template <class P, class Policy>
+template <Platform P, class Policy>
 class Channel {
  public:
   RINGER_HD Channel(P p, const ChannelTable& table, Policy policy = {})

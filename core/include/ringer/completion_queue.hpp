@@ -9,7 +9,7 @@
 
 namespace ringer {
 
-template <class P, class Wire, class Policy>
+template <Platform P, class Wire, class Policy>
 class CompletionQueue {
  public:
   RINGER_HD CompletionQueue(P p, const DeviceQp& qp) : p_(p), qp_(qp), s_(*qp.state) {}

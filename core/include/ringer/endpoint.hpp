@@ -33,7 +33,7 @@ struct SignalSlot {
 };
 
 /// Operations of one poster (a thread, or the leader of a warp) on a queue pair.
-template <class P, class Policy = QueuePolicy<>, class Wire = mlx5::Wire>
+template <Platform P, class Policy = QueuePolicy<>, class Wire = mlx5::Wire>
 class Endpoint {
  public:
   using Head = typename Wire::Head;
@@ -221,7 +221,7 @@ class Endpoint {
 /// Waits until the counter at `flag` has reached `value`, compared modulo 2^64 so that a wrap is no
 /// step back. Everything put before the matching signal is then visible.
 /// Errors: deadline, aborted (the limit's stop word was set).
-template <class P>
+template <Platform P>
 RINGER_HD Status wait_signal(P p, const uint64_t* flag, uint64_t value, const WaitLimit& limit) {
   const WaitOutcome outcome = p.template wait_until<Scope::sys, Order::acquire>(
       flag, [&](uint64_t now) { return static_cast<int64_t>(now - value) >= 0; }, limit, "signal");

@@ -49,7 +49,7 @@ struct DeviceFifo {
 };
 
 /// Kernel side of a command ring.
-template <class P>
+template <Platform P>
 class Fifo {
  public:
   RINGER_HD Fifo(P p, const DeviceFifo& fifo) : p_(p), fifo_(fifo), s_(*fifo.state) {}
@@ -86,8 +86,8 @@ class Fifo {
     const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::acquire>(
         &s_.done, [&](uint64_t done) { return done >= head; },  // pairs with the proxy's release
         WaitLimit{limit.expires_ns, &s_.error.code}, "fifo flush");
-    if (outcome == WaitOutcome::done) return {};
-    return outcome == WaitOutcome::stopped ? error_status() : make_status(StatusCode::deadline);
+    // Commands that a failed queue pair swallowed count as done, too.
+    return outcome == WaitOutcome::deadline ? make_status(StatusCode::deadline) : error_status();
   }
 
   RINGER_HD Status error_status() const {

@@ -29,7 +29,7 @@ struct Reserved {
 /// whose range starts there takes it by setting the top bit, may ring while it holds it, and passes
 /// it on by storing the end of its range. So the doorbell record, the doorbell and prod_idx have
 /// one writer at a time and need no lock.
-template <class P, class WireT, class Policy>
+template <Platform P, class WireT, class Policy>
 class SendQueue {
  public:
   using Wire = WireT;

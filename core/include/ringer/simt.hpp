@@ -41,12 +41,12 @@ concept Warp = std::copyable<W> && requires(W w, uint32_t n) {
 };
 
 /// Index of this warp in the whole grid.
-template <class W>
+template <Warp W>
 RINGER_HD uint32_t warp_in_grid(const W& w) {
   return w.block() * w.warps_per_block() + w.warp_in_block();
 }
 
-template <class W>
+template <Warp W>
 RINGER_HD uint32_t warps_in_grid(const W& w) {
   return w.blocks() * w.warps_per_block();
 }

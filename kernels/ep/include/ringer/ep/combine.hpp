@@ -10,7 +10,7 @@
 namespace ringer::ep {
 
 /// Returns one row to the rank that `info` names.
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void send_row(KernelContext<P, W>& ctx, const W& w, const CombineArgs& a, uint64_t parity,
                         uint32_t local_expert, uint32_t peer, uint64_t row) {
   const Layout& layout = a.common.layout;
@@ -33,9 +33,10 @@ RINGER_HD void send_row(KernelContext<P, W>& ctx, const W& w, const CombineArgs&
   });
 }
 
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void combine_send(P p, W w, const CombineArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::combine_send);
+  if (!ctx.compatible()) return;
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.combine_epoch);
@@ -61,7 +62,7 @@ RINGER_HD void combine_send(P p, W w, const CombineArgs& a) {
 }
 
 /// Weighted sum of one token's rows. Multiplication and addition round separately.
-template <class W>
+template <Warp W>
 RINGER_HD void reduce_token(const W& w, const CombineArgs& a, uint64_t parity, uint64_t token) {
   const Layout& layout = a.common.layout;
   const int32_t* row = a.topk_idx + token * layout.topk;
@@ -87,9 +88,10 @@ RINGER_HD void reduce_token(const W& w, const CombineArgs& a, uint64_t parity, u
   });
 }
 
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void combine_receive(P p, W w, const CombineArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::combine_receive);
+  if (!ctx.compatible()) return;
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.combine_epoch);
@@ -110,7 +112,7 @@ RINGER_HD void combine_receive(P p, W w, const CombineArgs& a) {
 }
 
 /// Both phases in one launch.
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void combine(P p, W w, const CombineArgs& a) {
   combine_send(p, w, a);
   combine_receive(p, w, a);

@@ -10,7 +10,7 @@
 namespace ringer::ep {
 
 /// Sends one staged token to one expert and counts it as posted.
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void send_token(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
                           uint64_t parity, uint64_t token, uint32_t expert) {
   const Layout& layout = a.common.layout;
@@ -42,7 +42,7 @@ RINGER_HD void send_token(KernelContext<P, W>& ctx, const W& w, const DispatchAr
 }
 
 /// Number of this rank's messages for one expert.
-template <class W>
+template <Warp W>
 RINGER_HD uint32_t count_messages(const W& w, const DispatchArgs& a, uint32_t expert) {
   const uint32_t topk = a.common.layout.topk;
   const uint64_t count = w.sum(a.tokens, [&](uint64_t token) -> uint64_t {
@@ -55,9 +55,10 @@ RINGER_HD uint32_t count_messages(const W& w, const DispatchArgs& a, uint32_t ex
   return static_cast<uint32_t>(count);
 }
 
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void dispatch_send(P p, W w, const DispatchArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::dispatch_send);
+  if (!ctx.compatible()) return;
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.dispatch_epoch);
@@ -97,7 +98,7 @@ RINGER_HD void dispatch_send(P p, W w, const DispatchArgs& a) {
 }
 
 /// Copies message `i` of a source to its row and notes where it came from.
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void receive_token(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
                              uint64_t epoch, uint32_t local_expert, uint32_t source, uint32_t i,
                              uint64_t row) {
@@ -129,9 +130,10 @@ RINGER_HD void receive_token(KernelContext<P, W>& ctx, const W& w, const Dispatc
   }
 }
 
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void dispatch_receive(P p, W w, const DispatchArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::dispatch_receive);
+  if (!ctx.compatible()) return;
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.dispatch_epoch);
@@ -171,7 +173,7 @@ RINGER_HD void dispatch_receive(P p, W w, const DispatchArgs& a) {
 }
 
 /// Both phases in one launch.
-template <class P, class W>
+template <Platform P, Warp W>
 RINGER_HD void dispatch(P p, W w, const DispatchArgs& a) {
   dispatch_send(p, w, a);
   dispatch_receive(p, w, a);

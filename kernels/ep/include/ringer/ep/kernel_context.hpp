@@ -39,7 +39,7 @@ inline constexpr uint32_t kSharedBytes = kMaxWarpsPerBlock * 8;
 
 inline constexpr uint32_t kMaxGroupWarps = 4;
 
-template <class W>
+template <Warp W>
 RINGER_HD WarpGroup make_group(const W& w) {
   uint32_t warps = w.warps_per_block() < kMaxGroupWarps ? w.warps_per_block() : kMaxGroupWarps;
   while (w.warps_per_block() % warps != 0) --warps;
@@ -51,7 +51,7 @@ RINGER_HD WarpGroup make_group(const W& w) {
 
 /// Barrier among the warps of a group, and a fence. Groups of one warp need no named barrier, of
 /// which there are only 16.
-template <class W>
+template <Warp W>
 RINGER_HD void sync_group(const W& w, const WarpGroup& group) {
   if (group.warps == 1) {
     w.sync();
@@ -61,7 +61,7 @@ RINGER_HD void sync_group(const W& w, const WarpGroup& group) {
 }
 
 /// Copies 16-byte multiples, a warp at a time.
-template <class W>
+template <Warp W>
 RINGER_HD void copy_warp(const W& w, uint8_t* to, const uint8_t* from, uint64_t bytes) {
   w.strided(bytes / 16, [&](uint64_t i) { std::memcpy(to + i * 16, from + i * 16, 16); });
   if (bytes % 16 != 0) {
@@ -69,7 +69,7 @@ RINGER_HD void copy_warp(const W& w, uint8_t* to, const uint8_t* from, uint64_t 
   }
 }
 
-template <class P, class W>
+template <Platform P, Warp W>
 class KernelContext {
  public:
   using Policy = QueuePolicy<Sharing::gpu, Placement::host, AnyDoorbell>;
@@ -82,18 +82,33 @@ class KernelContext {
         channel_(p, args.channel, Policy{args.doorbell, {}}),
         limit_(limit_after(p, args.timeout_ns, &args.state->failure.code)) {}
 
+  /// False, and the rank has failed, if this kernel was compiled for other structures than the host
+  /// that launched it.
+  RINGER_HD bool compatible() {
+    if (args_.channel.layout_stamp == kDeviceQpStamp) return true;
+    fail(make_status(StatusCode::invalid), kNoPeer);
+    return false;
+  }
+
   /// Number of the call that a phase belongs to: one past the completed ones.
   RINGER_HD uint64_t epoch(const uint64_t* completed) const {
     return p_.template load<Scope::gpu, Order::acquire>(completed) + 1;  // pairs with finish()
   }
 
-  /// Ends a call: all warps are through with the epoch before it counts as completed.
+  /// Ends a call: all warps are through with the epoch before it counts as completed, and no warp
+  /// leaves before that, so that the next call may follow in the same launch.
   RINGER_HD void finish(uint64_t* completed, uint64_t epoch) {
     w_.grid_sync();
-    if (warp_in_grid(w_) != 0) return;
     w_.leader([&] {
-      p_.template store<Scope::gpu, Order::release>(completed, epoch);  // pairs with epoch()
+      if (warp_in_grid(w_) == 0) {
+        p_.template store<Scope::gpu, Order::release>(completed, epoch);  // pairs with epoch()
+      } else {
+        p_.template wait_until<Scope::gpu, Order::relaxed>(
+            completed, [&](uint64_t now) { return now == epoch; },
+            WaitLimit{limit_.expires_ns, nullptr}, "end of the call");
+      }
     });
+    w_.sync();
   }
 
   /// Tells `peer` that `count` items of this epoch are behind it: the signaled, rung tail of a

@@ -6,6 +6,7 @@
 
 #include <ringer/ep/args.hpp>
 #include <ringer/ep/numeric.hpp>
+#include <ringer/simt.hpp>
 
 namespace ringer::ep {
 
@@ -32,7 +33,7 @@ RINGER_HD inline void quantize_group(const uint16_t* x, uint32_t group, Dtype dt
 }
 
 /// Payload and scales of one token, a warp at a time.
-template <class W>
+template <Warp W>
 RINGER_HD void encode_token(const W& w, const uint16_t* x, const Layout& layout, Dtype dtype,
                             uint8_t* payload, uint8_t* scales) {
   if (dtype == Dtype::bf16) {
@@ -65,7 +66,7 @@ RINGER_HD inline float decode_channel(const uint8_t* payload, const uint8_t* sca
 }
 
 /// The whole message of one token.
-template <class W>
+template <Warp W>
 RINGER_HD void write_message(const W& w, uint8_t* message, const MessageHeader& header,
                              const int32_t* row, const uint16_t* x, const Layout& layout,
                              Dtype dtype) {

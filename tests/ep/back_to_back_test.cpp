@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls that follow each other inside one launch, where nothing but the protocol itself keeps a
+// fast rank out of the buffers that a slow rank still reads.
+#include <span>
+#include <vector>
+
+#include <ringer/ep/combine.hpp>
+#include <ringer/ep/dispatch.hpp>
+#include <ringer/sim/simt_executor.hpp>
+
+#include "ep_reference.hpp"
+#include "ep_support.hpp"
+#include "lazy_array.hpp"
+
+using namespace ringer;
+using namespace ringer::test;
+using tools::EpGroup;
+using tools::EpOptions;
+using tools::LazyArray;
+
+namespace {
+
+struct Outputs {
+  explicit Outputs(const ep::Config& c, const ep::Layout& l)
+      : x(c.experts_per_rank * l.rows_per_expert() * l.payload_bytes),
+        scales(c.experts_per_rank * l.rows_per_expert() * l.scale_bytes),
+        y(c.experts_per_rank * l.rows_per_expert() * c.hidden),
+        out(size_t{c.max_tokens} * c.hidden),
+        info(c.experts_per_rank * l.rows_per_expert()),
+        ranges(size_t{c.experts_per_rank} * c.ranks),
+        count(c.experts_per_rank) {}
+  LazyArray<uint8_t> x, scales;
+  LazyArray<uint16_t> y, out;
+  LazyArray<ep::SourceInfo> info;
+  LazyArray<uint64_t> ranges;
+  LazyArray<uint32_t> count;
+};
+
+constexpr uint32_t kCalls = 6;
+
+/// All ranks of a group, with inputs and outputs of their own for each of kCalls calls.
+class CallSequence {
+ public:
+  explicit CallSequence(const EpOptions& options, uint64_t seed)
+      : options_(options), group_(options), executor_({[this] { return pump(); }, nullptr, seed}) {
+    const ep::Config& c = options.config;
+    for (uint32_t call = 0; call < kCalls; ++call) {
+      inputs_.emplace_back();
+      for (uint32_t r = 0; r < c.ranks; ++r) {
+        inputs_[call].push_back(tools::make_input(c, *options.routing, r, call + 1));
+        outputs_.emplace_back(c, group_.buffer(r).layout());
+      }
+    }
+  }
+
+  ep::DispatchArgs dispatch_args(uint32_t call, uint32_t r) {
+    const tools::RankInput& in = inputs_[call][r];
+    const Outputs& o = outputs_[call * options_.config.ranks + r];
+    return {group_.buffer(r).common_args(),
+            in.routing.tokens,
+            in.x.data(),
+            in.routing.experts.data(),
+            o.x.data(),
+            o.scales.data(),
+            o.info.data(),
+            o.ranges.data(),
+            o.count.data()};
+  }
+
+  /// Runs `kernel(platform, warp, rank)` on all ranks; requires that nothing failed.
+  template <class Kernel>
+  void launch(Kernel kernel) {
+    std::vector<sim::Grid> grids;
+    for (uint32_t r = 0; r < options_.config.ranks; ++r) {
+      grids.push_back({"rank " + std::to_string(r), 1, 4, ep::kSharedBytes,
+                       [&, r](sim::SimtWarp w) { kernel(sim::FiberPlatform(executor_), w, r); }});
+    }
+    const sim::LaunchReport report = executor_.launch(grids);
+    INFO(report.deadlock);
+    REQUIRE(report.completed);
+    for (uint32_t r = 0; r < options_.config.ranks; ++r) {
+      INFO(ep::describe(group_.buffer(r).failure()));
+      REQUIRE(group_.buffer(r).failure().code == 0);
+    }
+  }
+
+  const std::vector<tools::RankInput>& inputs(uint32_t call) const { return inputs_[call]; }
+  Outputs& outputs(uint32_t call, uint32_t r) { return outputs_[call * options_.config.ranks + r]; }
+  EpGroup& group() { return group_; }
+
+ private:
+  bool pump() {
+    bool moved = group_.fabric().step(1);
+    for (uint32_t r = 0; r < options_.config.ranks; ++r) {
+      for (FifoProxy* proxy : group_.buffer(r).proxies()) moved = proxy->step() || moved;
+    }
+    return moved;
+  }
+
+  EpOptions options_;
+  EpGroup group_;
+  sim::SimtExecutor executor_;
+  std::vector<std::vector<tools::RankInput>> inputs_;
+  std::vector<Outputs> outputs_;
+};
+
+EpOptions by_path(ep::PathRequest path) {
+  EpOptions o = small_group();
+  o.config.ranks = 3;
+  o.config.max_tokens = 9;
+  o.config.hidden = 128;
+  o.path = path;
+  if (path == ep::PathRequest::ipc) o.ranks_per_node = 0;
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("a rank one dispatch ahead never writes over what a slow rank still reads",
+          "[ep][regression]") {
+  const EpOptions o =
+      by_path(GENERATE(ep::PathRequest::ipc, ep::PathRequest::ibgda, ep::PathRequest::fifo));
+  for (uint64_t seed = 0; seed < 12; ++seed) {
+    CAPTURE(o.path, seed);
+    CallSequence calls(o, seed);
+    calls.launch([&](sim::FiberPlatform p, sim::SimtWarp w, uint32_t r) {
+      for (uint32_t call = 0; call < kCalls; ++call) {
+        const ep::DispatchArgs args = calls.dispatch_args(call, r);
+        ep::dispatch(p, w, args);
+      }
+    });
+    for (uint32_t call = 0; call < kCalls; ++call) {
+      const tools::EpReference reference(o.config, calls.inputs(call));
+      tools::Differences differences;
+      uint64_t digest = 0;
+      for (uint32_t r = 0; r < o.config.ranks; ++r) {
+        reference.check_dispatch(r, calls.dispatch_args(call, r), differences, digest);
+      }
+      INFO("call " << call << ": " << differences.first);
+      REQUIRE(differences.count == 0);
+    }
+  }
+}
+
+TEST_CASE("a rank one combine ahead never writes over what a slow rank still reads",
+          "[ep][regression]") {
+  const EpOptions o =
+      by_path(GENERATE(ep::PathRequest::ipc, ep::PathRequest::ibgda, ep::PathRequest::fifo));
+  const ep::Config& c = o.config;
+  for (uint64_t seed = 0; seed < 12; ++seed) {
+    CAPTURE(o.path, seed);
+    CallSequence calls(o, seed);
+    calls.launch([&](sim::FiberPlatform p, sim::SimtWarp w, uint32_t r) {
+      const ep::DispatchArgs args = calls.dispatch_args(0, r);
+      ep::dispatch(p, w, args);
+    });
+    // Call number `call` combines rows that all hold call + 1, so a late or early row shows.
+    std::vector<ep::CombineArgs> args;
+    for (uint32_t call = 0; call < kCalls; ++call) {
+      for (uint32_t r = 0; r < c.ranks; ++r) {
+        const tools::RankRouting& routing = calls.inputs(0)[r].routing;
+        Outputs& o_call = calls.outputs(call, r);
+        const size_t values =
+            c.experts_per_rank * calls.group().buffer(r).layout().rows_per_expert() * c.hidden;
+        std::fill_n(o_call.y.data(), values, ep::float_to_bf16(static_cast<float>(call + 1)));
+        args.push_back({calls.group().buffer(r).common_args(), routing.tokens, o_call.y.data(),
+                        routing.experts.data(), routing.weights.data(),
+                        calls.outputs(0, r).info.data(), calls.outputs(0, r).ranges.data(),
+                        o_call.out.data()});
+      }
+    }
+    calls.launch([&](sim::FiberPlatform p, sim::SimtWarp w, uint32_t r) {
+      for (uint32_t call = 0; call < kCalls; ++call) ep::combine(p, w, args[call * c.ranks + r]);
+    });
+    for (uint32_t call = 0; call < kCalls; ++call) {
+      for (uint32_t r = 0; r < c.ranks; ++r) {
+        const tools::RankRouting& routing = calls.inputs(0)[r].routing;
+        for (uint32_t t = 0; t < routing.tokens; ++t) {
+          float sum = 0;
+          for (uint32_t k = 0; k < c.topk; ++k) {
+            if (routing.experts[t * c.topk + k] < 0) continue;
+            sum = sum + routing.weights[t * c.topk + k] * static_cast<float>(call + 1);
+          }
+          CAPTURE(call, r, t);
+          REQUIRE(calls.outputs(call, r).out[size_t{t} * c.hidden] == ep::float_to_bf16(sum));
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens when something is wrong: refused early with a reason, or ended in time with a name.
+#include <span>
+#include <stdexcept>
+
+#include <ringer/ep/dispatch.hpp>
+#include <ringer/sim/simt_executor.hpp>
+
+#include "ep_support.hpp"
+
+using namespace ringer;
+using namespace ringer::test;
+using tools::EpFailure;
+using tools::EpGroup;
+using tools::EpOptions;
+
+namespace {
+
+std::string failure_of(EpGroup& group, uint64_t iteration) {
+  try {
+    group.iterate(iteration);
+  } catch (const EpFailure& failure) {
+    return failure.what();
+  }
+  return "no failure";
+}
+
+std::string refusal_of(const EpOptions& options) {
+  try {
+    const EpGroup group(options);
+  } catch (const BackendError& error) {
+    return error.what();
+  }
+  return "no refusal";
+}
+
+}  // namespace
+
+TEST_CASE("a dead peer ends the call and is named", "[ep]") {
+  EpOptions o = small_group();
+  o.routing = tools::uniform_routing();
+  o.config.max_tokens = 8;
+  const uint32_t dead = GENERATE(0u, 2u, 3u);
+  SECTION("IBGDA: transport retry exceeded") {}
+  SECTION("FIFO") { o.path = ep::PathRequest::fifo; }
+  SECTION("owner-bit completion queues") { o.config.cq_mode = CqMode::owner_bit; }
+  SECTION("split phases") { o.split_phases = true; }
+  EpGroup group(o);
+  group.iterate(0);
+  group.fabric().nic(dead).power_off();
+  const std::string text = failure_of(group, 1);
+  INFO(text);
+  bool named = false;
+  for (uint32_t r = 0; r < o.config.ranks; ++r) {
+    const ep::FailureRecord& failure = group.buffer(r).failure();
+    REQUIRE(failure.code != 0);
+    if (r == dead) continue;
+    // The survivors blame the dead rank, or one that has stopped because of it.
+    named = named || failure.peer == dead;
+  }
+  REQUIRE(named);
+}
+
+TEST_CASE("a survivor's error names peer, queue pair and syndrome", "[ep]") {
+  EpOptions o = small_group();
+  o.config.ranks = 2;
+  o.config.topk = 2;
+  EpGroup group(o);
+  group.iterate(0);
+  group.fabric().nic(1).power_off();
+  const std::string text = failure_of(group, 1);
+  REQUIRE_THAT(text, contains("peer 1"));
+  REQUIRE(group.buffer(0).failure().peer == 1);
+  REQUIRE(group.buffer(0).failure().code == static_cast<uint32_t>(StatusCode::qp_error));
+  REQUIRE(group.buffer(0).failure().qpn != 0);
+}
+
+TEST_CASE("a rank that never sends is a deadline with its name", "[ep]") {
+  EpOptions o = small_group();
+  o.config.ranks = 3;
+  o.ranks_per_node = 0;  // shared memory: no NIC could tell
+  o.split_phases = true;
+  EpGroup group(o);
+  group.iterate(0);
+  group.buffer(2).abort();  // rank 2 leaves its waits, but its sends still go out
+  const std::string text = failure_of(group, 1);
+  REQUIRE_THAT(text, contains("rank 2") && contains("aborted"));
+}
+
+TEST_CASE("a failed group stays failed", "[ep]") {
+  EpOptions o = small_group();
+  EpGroup group(o);
+  group.iterate(0);
+  group.fabric().nic(1).power_off();
+  REQUIRE(failure_of(group, 1) != "no failure");
+  REQUIRE(failure_of(group, 2) != "no failure");
+}
+
+TEST_CASE("more queue pairs than the NIC has is refused before anything is made", "[ep]") {
+  EpOptions o = small_group();
+  o.config.experts_per_rank = 20;
+  o.nic.max_queue_pairs = 59;
+  REQUIRE_THAT(refusal_of(o),
+               contains("needs 60 queue pairs (20 local experts x 3 peers off the node)") &&
+                   contains("has 59 left"));
+  o.nic.max_queue_pairs = 60;
+  REQUIRE(refusal_of(o) == "no refusal");
+}
+
+TEST_CASE("what the NIC cannot do is refused with the reason", "[ep]") {
+  EpOptions o = small_group();
+  SECTION("rings deeper than the NIC's") {
+    o.nic.max_sq_wqebbs = 32;
+    REQUIRE_THAT(refusal_of(o), contains("rings of 64 WQEBBs") && contains("at most 32"));
+  }
+  SECTION("atomic flags without atomics") {
+    o.nic.atomics = false;
+    o.config.flags = ep::FlagPolicy::atomic_add;
+    REQUIRE_THAT(refusal_of(o), contains("no atomics"));
+  }
+  SECTION("IPC between nodes") {
+    o.path = ep::PathRequest::ipc;
+    REQUIRE_THAT(refusal_of(o), contains("ranks 0 and 1 share no memory"));
+  }
+  SECTION("nothing of this keeps a group on one node from IPC") {
+    o.nic.max_queue_pairs = 1;
+    o.ranks_per_node = 0;
+    REQUIRE(refusal_of(o) == "no refusal");
+  }
+}
+
+TEST_CASE("a kernel built for other structures than its host does nothing and says so", "[ep]") {
+  EpOptions o = small_group();
+  EpGroup group(o);
+  ep::Buffer& buffer = group.buffer(0);
+  ep::DispatchArgs args{};
+  args.common = buffer.common_args();
+  args.common.channel.layout_stamp ^= 1;
+  sim::SimtOptions options;
+  options.pump = [] { return false; };
+  sim::SimtExecutor executor(options);
+  const sim::Grid grid{"rank 0 dispatch", 1, 2, ep::kSharedBytes, [&](sim::SimtWarp warp) {
+                         ep::dispatch(sim::FiberPlatform(executor), warp, args);
+                       }};
+  REQUIRE(executor.launch(std::span(&grid, 1)).completed);
+  REQUIRE(buffer.failure().code == static_cast<uint32_t>(StatusCode::invalid));
+}
+
+TEST_CASE("ranks that disagree about the paths do not start", "[ep]") {
+  EpOptions o = small_group();
+  std::atomic<int> calls{0};
+  o.path_override = [&](uint32_t, uint32_t) { return calls++ == 0 ? Path::fifo : Path::ibgda; };
+  REQUIRE_THAT(refusal_of(o), contains("disagrees with rank"));
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bug classes that other stacks have shipped, each with the input that showed it.
+#include <stdexcept>
+
+#include <ringer/control_plane.hpp>
+#include <ringer/soft/soft_backend.hpp>
+
+#include "ep_support.hpp"
+
+using namespace ringer;
+using namespace ringer::test;
+using tools::EpGroup;
+using tools::EpOptions;
+using tools::RoutingShape;
+
+TEST_CASE("rank without tokens skips a collective step", "[ep][regression]") {
+  EpOptions o = small_group();
+  const uint32_t idle = GENERATE(0u, 1u, 3u);
+  o.routing = std::make_shared<RoutingBy>(
+      [](const RoutingShape& s, uint32_t rank, uint32_t t, uint32_t k) {
+        return static_cast<int32_t>((rank + t + k) % s.experts);
+      },
+      [idle](const RoutingShape& s, uint32_t rank) { return rank == idle ? 0 : s.tokens; });
+  run_exact(o);
+}
+
+TEST_CASE("no rank has any token", "[ep][regression]") {
+  EpOptions o = small_group();
+  o.routing = std::make_shared<RoutingBy>(
+      [](const RoutingShape&, uint32_t, uint32_t, uint32_t) { return 0; },
+      [](const RoutingShape&, uint32_t) { return 0u; });
+  run_exact(o);
+}
+
+TEST_CASE("arrival counter collides with its finish tag beyond 1024 tokens to one expert",
+          "[ep][regression]") {
+  EpOptions o = small_group();
+  o.config.max_tokens = GENERATE(1023u, 1024u, 1025u, 2049u);
+  o.config.hidden = 128;
+  o.config.topk = 1;
+  o.routing = tools::one_hot_routing(1);
+  run_exact(o, 2);
+}
+
+TEST_CASE("queue table indexed by local expert overflows beyond 16 experts a rank",
+          "[ep][regression]") {
+  EpOptions o = small_group();
+  o.config.experts_per_rank = GENERATE(16u, 17u, 18u);
+  o.path = GENERATE(ep::PathRequest::ibgda, ep::PathRequest::fifo);
+  EpGroup group(o);
+  REQUIRE(group.queue_pairs() == 4 * 3 * o.config.experts_per_rank);
+  run_exact(o);
+}
+
+TEST_CASE("masked entries and duplicate experts", "[ep][regression]") {
+  EpOptions o = small_group();
+  SECTION("all entries masked") {
+    o.routing = std::make_shared<RoutingBy>(
+        [](const RoutingShape&, uint32_t, uint32_t, uint32_t) { return -1; });
+  }
+  SECTION("one expert in every entry: sent once, weighed each time") {
+    o.routing =
+        std::make_shared<RoutingBy>([](const RoutingShape& s, uint32_t rank, uint32_t t, uint32_t) {
+          return static_cast<int32_t>((rank + t) % s.experts);
+        });
+    EpGroup group(o);
+    REQUIRE(group.iterate(0).messages == 4u * o.config.max_tokens);
+  }
+  SECTION("masks between duplicates") {
+    o.routing =
+        std::make_shared<RoutingBy>([](const RoutingShape& s, uint32_t, uint32_t t, uint32_t k) {
+          return k % 2 == 0 ? -1 : static_cast<int32_t>(t % s.experts);
+        });
+  }
+  run_exact(o);
+}
+
+TEST_CASE("a replayed launch meets flags of the call before", "[ep][regression]") {
+  EpOptions o = small_group();
+  o.pump_wqes = 1;
+  o.split_phases = GENERATE(false, true);
+  EpGroup group(o);
+  const auto first = group.iterate(0);
+  for (int replay = 0; replay < 5; ++replay) {
+    const auto again = group.iterate(0);
+    REQUIRE(again.wrong_dispatch + again.wrong_combine == 0);
+    REQUIRE(again.digest == first.digest);
+  }
+}
+
+TEST_CASE("topology inferred from the rank count", "[ep][regression]") {
+  EpOptions o = small_group();
+  o.config.ranks = 2;
+  SECTION("two ranks on two nodes are remote, however few they are") {
+    o.ranks_per_node = 1;
+    REQUIRE(EpGroup(o).path_summary() == "ibgda");
+  }
+  SECTION("two ranks on one node share memory") {
+    o.ranks_per_node = 2;
+    REQUIRE(EpGroup(o).path_summary() == "ipc");
+  }
+}
+
+namespace {
+
+// A backend whose NIC fails at one rank, in one verb.
+class FailingBackend : public Backend {
+ public:
+  FailingBackend(Backend& inner, uint32_t rank, std::string verb)
+      : inner_(inner), rank_(rank), verb_(std::move(verb)) {}
+  const char* name() const override { return "failing"; }
+  std::unique_ptr<Nic> open_nic(uint32_t rank) override {
+    return std::make_unique<FailingNic>(inner_.open_nic(rank), rank == rank_ ? verb_ : "");
+  }
+
+ private:
+  class FailingNic : public Nic {
+   public:
+    FailingNic(std::unique_ptr<Nic> inner, std::string verb)
+        : inner_(std::move(inner)), verb_(std::move(verb)) {}
+    NicCaps caps() const override { return inner_->caps(); }
+    std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes,
+                                                  uint32_t rights) override {
+      if (verb_ == "register_memory") throw BackendError("register_memory: errno 12 injected");
+      return inner_->register_memory(address, bytes, rights);
+    }
+    std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {
+      if (verb_ == "create_queue_pair" && ++created_ == 5) {
+        throw BackendError("create_queue_pair: errno 12 injected");
+      }
+      return inner_->create_queue_pair(config);
+    }
+
+   private:
+    std::unique_ptr<Nic> inner_;
+    std::string verb_;
+    int created_ = 0;
+  };
+
+  Backend& inner_;
+  uint32_t rank_;
+  std::string verb_;
+};
+
+}  // namespace
+
+TEST_CASE("one rank falls back alone after its set-up failed", "[ep][regression]") {
+  const std::string verb = GENERATE(as<std::string>{}, "register_memory", "create_queue_pair");
+  constexpr uint32_t kRanks = 3;
+  sim::Fabric fabric;
+  soft::SoftBackend soft(fabric);
+  FailingBackend backend(soft, 1, verb);
+  ep::Config config = small_group().config;
+  config.ranks = kRanks;
+  LocalGroup group(kRanks);
+  std::vector<std::string> reasons(kRanks);
+  {
+    std::vector<std::jthread> threads;
+    for (uint32_t r = 0; r < kRanks; ++r) {
+      threads.emplace_back([&, r] {
+        const auto exchange = group.join(r);
+        try {
+          const ep::Buffer buffer(*exchange, backend, config, ep::Placement{r, {}, {}});
+        } catch (const BackendError& error) {
+          reasons[r] = error.what();
+        }
+      });
+    }
+  }
+  for (const std::string& reason : reasons)
+    REQUIRE(reason == "rank 1: " + verb + ": errno 12 injected");
+  for (uint32_t r = 0; r < kRanks; ++r) {
+    REQUIRE(fabric.nic(r).queue_pairs() == 0);
+    REQUIRE(fabric.nic(r).memory_regions() == 0);
+  }
+}
+
+TEST_CASE("set-up and teardown leave nothing behind", "[ep][regression]") {
+  EpOptions o = small_group();
+  o.config.hidden = 128;
+  for (int cycle = 0; cycle < 30; ++cycle) {
+    EpGroup group(o);
+    group.iterate(static_cast<uint64_t>(cycle));
+  }
+}
