@@ -34,11 +34,21 @@ struct LocalGroup::State {
   uint32_t gone = kNoPeer;
   std::chrono::nanoseconds timeout{};
 
+  // Whoever leaves ends the exchange for all: no gathering can be complete any more.
+  void leave(uint32_t rank) {
+    if (gone == kNoPeer) gone = rank;
+    changed.notify_all();
+  }
+  void require_all_here() const {
+    if (gone != kNoPeer) throw BackendError("rank " + std::to_string(gone) + " left during set-up");
+  }
+
   template <class Ready>
-  void wait(std::unique_lock<std::mutex>& lock, Ready ready) {
-    const bool woken = changed.wait_for(lock, timeout, [&] { return ready() || gone != kNoPeer; });
+  void wait(std::unique_lock<std::mutex>& lock, uint32_t rank, Ready ready) {
+    changed.wait_for(lock, timeout, [&] { return ready() || gone != kNoPeer; });
     if (ready()) return;
-    if (woken) throw BackendError("rank " + std::to_string(gone) + " left during set-up");
+    require_all_here();
+    leave(rank);
     throw BackendError("set-up exchange: only " + std::to_string(arrived) + " of " +
                        std::to_string(ranks) + " ranks arrived in time");
   }
@@ -53,8 +63,7 @@ class LocalExchange : public Exchange {
       : state_(std::move(state)), rank_(rank) {}
   ~LocalExchange() override {
     const std::lock_guard lock(state_->mutex);
-    if (state_->gone == kNoPeer) state_->gone = rank_;
-    state_->changed.notify_all();
+    state_->leave(rank_);
   }
   LocalExchange(const LocalExchange&) = delete;
   LocalExchange& operator=(const LocalExchange&) = delete;
@@ -65,13 +74,14 @@ class LocalExchange : public Exchange {
   std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine) override {
     State& s = *state_;
     std::unique_lock lock(s.mutex);
-    s.wait(lock, [&] { return s.leaving == 0; });
+    s.require_all_here();
+    s.wait(lock, rank_, [&] { return s.leaving == 0; });
     s.parts[rank_].assign(mine.begin(), mine.end());
     if (++s.arrived == s.ranks) {
       s.leaving = s.ranks;
       s.changed.notify_all();
     } else {
-      s.wait(lock, [&] { return s.leaving != 0; });
+      s.wait(lock, rank_, [&] { return s.leaving != 0; });
     }
     auto all = s.parts;
     if (--s.leaving == 0) {

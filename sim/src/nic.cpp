@@ -28,6 +28,13 @@ void require_power_of_two(uint32_t value, uint32_t max, const char* what) {
   }
 }
 
+// How far `to` is ahead of `from` in 16-bit positions; negative if it is behind. A full ring of the
+// deepest kind is exactly half way round and counts as ahead.
+int distance(uint16_t from, uint16_t to) {
+  const int ahead = static_cast<uint16_t>(to - from);
+  return ahead <= static_cast<int>(mlx5::Wire::kMaxSqWqebbs) ? ahead : ahead - 0x10000;
+}
+
 }  // namespace
 
 Nic::Nic(Fabric& fabric, uint32_t id, const NicConfig& config)
@@ -202,8 +209,8 @@ void Nic::see_doorbell(NicQueuePair& qp, uint64_t value) {
                         .load(std::memory_order_acquire)};  // pairs with the poster's DBR release
   const auto position = static_cast<uint16_t>(record.value());
   const auto base = static_cast<uint16_t>(qp.sq_pi);
-  const int bell_ahead = static_cast<int16_t>(announced - base);
-  const int record_ahead = static_cast<int16_t>(position - base);
+  const int bell_ahead = distance(base, announced);
+  const int record_ahead = distance(base, position);
 
   if (record_ahead < bell_ahead || record_ahead < 0) {
     violations_.report(

@@ -11,6 +11,8 @@ namespace ringer::sim {
 
 namespace {
 
+constexpr uint32_t kRetriesWithoutEnd = 7;  // the InfiniBand value of an RNR retry count
+
 void add(std::atomic<uint64_t>& counter, uint64_t n) {  // one writer: no read-modify-write needed
   counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
 }
@@ -95,8 +97,12 @@ uint32_t NicExecutor::run(NicQueuePair& qp, uint32_t budget) {
     Fetched wqe;
     if (fetch(qp, wqe)) {
       const Outcome outcome = execute(qp, wqe);
-      if (outcome == Outcome::receiver_not_ready) break;
+      if (outcome == Outcome::receiver_not_ready) {
+        if (qp.rings.rnr_retries != kRetriesWithoutEnd) ++done;  // one retry fewer is progress
+        break;
+      }
       if (outcome == Outcome::completed) complete(qp, wqe);
+      if (outcome == Outcome::failed) qp.sq_ci += wqe.wqebbs - 1;  // `fail` counted one block
     }
     ++done;
     ++wqes_;
@@ -325,8 +331,7 @@ bool NicExecutor::receive_ready(NicQueuePair& responder) {
 }
 
 NicExecutor::Outcome NicExecutor::not_ready(NicQueuePair& qp) {
-  constexpr uint32_t kWithoutEnd = 7;
-  if (qp.rings.rnr_retries != kWithoutEnd && qp.rnr_visits++ >= qp.rings.rnr_retries) {
+  if (qp.rings.rnr_retries != kRetriesWithoutEnd && qp.rnr_visits++ >= qp.rings.rnr_retries) {
     return refuse(qp, mlx5::Syndrome::rnr_retry_exceeded);
   }
   return Outcome::receiver_not_ready;
@@ -407,8 +412,10 @@ NicExecutor::Outcome NicExecutor::refuse_remotely(NicQueuePair& qp, NicQueuePair
 }
 
 void NicExecutor::fail(NicQueuePair& qp, mlx5::Syndrome syndrome) {
-  qp.first_error = syndrome;
-  qp.first_error_index = qp.sq_ci;
+  if (qp.first_error == mlx5::Syndrome{}) {
+    qp.first_error = syndrome;
+    qp.first_error_index = qp.sq_ci;
+  }
   report_error(qp, syndrome, qp.sq_ci);
   if (qp.sq_ci != qp.sq_pi) ++qp.sq_ci;
   enter_error(qp);

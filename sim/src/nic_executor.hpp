@@ -18,8 +18,8 @@ class NicExecutor {
   /// Copies authorised WQEBBs, as far as the prefetch window reaches.
   static void prefetch(NicQueuePair& qp);
 
-  /// Executes up to `budget` WQEs of `qp`; returns how many. 0 with work left: the receiver is not
-  /// ready.
+  /// Executes up to `budget` WQEs of `qp`; returns how many, a finite retry among them. 0 with work
+  /// left: the receiver is not ready and the sender waits without end.
   uint32_t run(NicQueuePair& qp, uint32_t budget);
 
   /// First error of a queue pair: an error CQE for the WQE at sq_ci, then everything is flushed.

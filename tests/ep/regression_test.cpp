@@ -160,7 +160,7 @@ TEST_CASE("one rank falls back alone after its set-up failed", "[ep][regression]
       threads.emplace_back([&, r] {
         const auto exchange = group.join(r);
         try {
-          const ep::Buffer buffer(*exchange, backend, config, ep::Placement{r, {}, {}});
+          const ep::Buffer buffer(*exchange, backend, config, ep::RankPlacement{r, {}, {}});
         } catch (const BackendError& error) {
           reasons[r] = error.what();
         }

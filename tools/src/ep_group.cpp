@@ -129,7 +129,7 @@ void EpGroup::Impl::set_up() {
       threads.emplace_back([&, r] {
         try {
           const auto exchange = group.join(r);
-          const ep::Placement placement{r / per_node, options.path, options.path_override};
+          const ep::RankPlacement placement{r / per_node, options.path, options.path_override};
           buffers[r] = std::make_unique<ep::Buffer>(*exchange, backend, options.config, placement);
           exchange->all_gather({});  // nobody leaves before all are through
         } catch (...) {

@@ -223,7 +223,9 @@ double estimated_bytes(const EpOptions& options) {
       options.path == ep::PathRequest::ibgda || options.path == ep::PathRequest::fifo;
   const double peers = all_remote ? c.ranks - 1 : c.ranks - std::min(per_node, c.ranks);
   const double cq = c.cq_mode == CqMode::owner_bit ? 2 : 1;
-  const double rings = ranks * peers * c.experts_per_rank * c.ring_wqebbs * kWqebbBytes * cq;
+  constexpr double kPerQueuePair = 4096;  // heads, records and what the NIC keeps
+  const double rings =
+      ranks * peers * c.experts_per_rank * (c.ring_wqebbs * kWqebbBytes * cq + kPerQueuePair);
   return windows + buffers + rings;
 }
 

@@ -49,7 +49,8 @@ std::unique_ptr<Routing> one_hot_routing(uint32_t expert);
 /// line) or JSON lines `{"token": 0, "experts": [..], "weights": [..]}`. Tokens are dealt to ranks
 /// in blocks of `shape.tokens`; the last ranks may get none. The same for all seeds. Throws
 /// UsageError with the file and the numbers of the bad lines (at most ten are listed): not a
-/// number, wrong count, expert out of range or repeated -- experts below -1, token out of order.
+/// number, wrong count, expert out of range, token out of order. An expert may be -1 (none) or
+/// repeated in a row: the kernels send a duplicate once and weigh it twice.
 class FileRouting : public Routing {
  public:
   /// `experts` bounds the expert ids; `topk` of 0 takes the file's own.

@@ -14,8 +14,12 @@ class CompletionQueue {
  public:
   RINGER_HD CompletionQueue(P p, const DeviceQp& qp) : p_(p), qp_(qp), s_(*qp.state) {}
 
-  /// Takes in what the NIC has reported, without waiting.
-  RINGER_HD Status poll() { return poll_once().status; }
+  /// Takes in what the NIC has reported, without waiting. Errors: the queue's first error, each
+  /// time.
+  RINGER_HD Status poll() {
+    const Status status = poll_once().status;
+    return status.ok() ? error_status() : status;
+  }
 
   /// WQEBBs known complete.
   RINGER_HD uint64_t cons_idx() const {

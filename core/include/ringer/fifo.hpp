@@ -108,6 +108,7 @@ class Fifo {
   RINGER_HD Status abandoned(WaitOutcome outcome) {
     if (outcome == WaitOutcome::stopped) return error_status();
     if (p_.template exchange<Scope::sys, Order::acq_rel>(&s_.error.claimed, 1u) == 0) {
+      s_.error_peer = kNoPeer;
       p_.template store<Scope::sys, Order::release>(
           &s_.error.code,
           static_cast<uint32_t>(StatusCode::deadline));  // pairs with error_status()

@@ -19,6 +19,11 @@ struct WaitLimit {
 
 enum class WaitOutcome { done, deadline, stopped };
 
+// What the concept passes for a predicate: nvcc takes no lambda inside a requires-expression.
+struct AnyPredicate {
+  bool operator()(uint64_t value) const;
+};
+
 /// What everything that touches shared memory is a template over. A platform is cheap to copy and
 /// names scope and order at each access:
 ///
@@ -49,8 +54,7 @@ concept Platform = std::copyable<P> &&
   p.copy_wqe(static_cast<void*>(w64), static_cast<const void*>(w64), uint32_t{});
   p.mmio_store(w64, uint64_t{});
   {
-    p.template wait_until<Scope::sys, Order::acquire>(
-        w64, [](uint64_t) { return true; }, limit, "site")
+    p.template wait_until<Scope::sys, Order::acquire>(w64, AnyPredicate{}, limit, "site")
     } -> std::same_as<WaitOutcome>;
   { p.now_ns() } -> std::same_as<uint64_t>;
 };

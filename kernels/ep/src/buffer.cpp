@@ -29,7 +29,7 @@ struct Buffer::Window {
 };
 
 Buffer::Buffer(Exchange& exchange, Backend& backend, const Config& config,
-               const Placement& placement)
+               const RankPlacement& placement)
     : config_(config), rank_(exchange.rank()) {
   collective_step(exchange, [&] {
     if (exchange.ranks() != config.ranks) {
@@ -53,7 +53,7 @@ Buffer::~Buffer() {
   region_.reset();
 }
 
-void Buffer::agree(Exchange& exchange, const Placement& placement) {
+void Buffer::agree(Exchange& exchange, const RankPlacement& placement) {
   const RankFacts mine{placement.node, static_cast<uint64_t>(getpid()), placement.request,
                        nic_->caps().device_posting ? 1u : 0u};
   const std::vector<RankFacts> facts = all_gather_value(exchange, mine);

@@ -16,7 +16,7 @@
 namespace ringer::ep {
 
 /// Where this rank is, as far as paths depend on it.
-struct Placement {
+struct RankPlacement {
   uint64_t node = 0;
   PathRequest request = PathRequest::automatic;
   PathOverride override_path{};
@@ -30,7 +30,8 @@ std::string describe(const FailureRecord& failure);
 /// ranks must have stopped launching and be quiet().
 class Buffer {
  public:
-  Buffer(Exchange& exchange, Backend& backend, const Config& config, const Placement& placement);
+  Buffer(Exchange& exchange, Backend& backend, const Config& config,
+         const RankPlacement& placement);
   ~Buffer();
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -63,7 +64,7 @@ class Buffer {
  private:
   struct Window;  // memory mapping, freed with the Buffer
 
-  void agree(Exchange& exchange, const Placement& placement);
+  void agree(Exchange& exchange, const RankPlacement& placement);
   void plan_queue_pairs();
   void create_resources();
   void connect(Exchange& exchange);

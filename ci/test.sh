@@ -1,0 +1,161 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Everything that must hold before a change is merged. The last line is the verdict in numbers.
+# RINGER_CI_SKIP_DEPS=1: install nothing. RINGER_CI_STAGES="a b": only these stages.
+# RINGER_CI_JOBS: how many compilers at once.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+logs=build/ci-logs
+stages=$logs/stages.txt
+jobs=${RINGER_CI_JOBS:-$(nproc)}
+mkdir -p "$logs"
+rm -f "$logs"/*
+: > "$stages"
+junit=()
+started=$SECONDS
+
+launcher=()
+if command -v ccache > /dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
+
+wanted() {
+  [ -z "${RINGER_CI_STAGES:-}" ] || [[ " $RINGER_CI_STAGES " == *" $1 "* ]]
+}
+
+skip() { # skip <name> <reason>
+  wanted "$1" || return 0
+  printf 'SKIPPED  %-16s %s\n' "$1" "$2"
+  echo "skipped $1: $2" >> "$stages"
+}
+
+# stage <name> <command...>: its output goes to a log, which is shown if it fails.
+stage() {
+  local name=$1 begin=$SECONDS verdict=ok
+  shift
+  wanted "$name" || return 0
+  if "$@" > "$logs/$name.log" 2>&1; then
+    echo "passed $name" >> "$stages"
+  else
+    verdict=FAILED
+    echo "failed $name" >> "$stages"
+  fi
+  printf '%-8s %-16s %4d s\n' "$verdict" "$name" $((SECONDS - begin))
+  if [ "$verdict" = FAILED ]; then
+    tail -n 60 "$logs/$name.log" | sed 's/^/    /'
+    return 1
+  fi
+}
+
+configure() { # configure <preset> [cmake arguments]
+  local preset=$1
+  shift
+  cmake --preset "$preset" "${launcher[@]}" "$@"
+}
+
+build() { # build <preset> <targets> [cmake arguments]
+  local preset=$1 targets=$2
+  shift 2
+  # shellcheck disable=SC2086  # several targets in one word
+  configure "$preset" "$@" && cmake --build "build/$preset" -j "$jobs" --target $targets
+}
+
+# tests <stage name> <preset> [ctest arguments]: counted by test case, not as a stage.
+tests() {
+  local name=$1 preset=$2 begin=$SECONDS verdict=ok
+  shift 2
+  wanted "$name" || return 0
+  local report=$PWD/$logs/$name.junit.xml
+  junit+=("$report")
+  "${runner[@]}" ctest --test-dir "build/$preset" --output-junit "$report" --output-on-failure \
+    --no-tests=error --test-output-size-passed 1000000 --test-output-size-failed 1000000 \
+    --timeout 300 "$@" > "$logs/$name.log" 2>&1 || verdict=FAILED
+  printf '%-8s %-16s %4d s\n' "$verdict" "$name" $((SECONDS - begin))
+  if [ "$verdict" = FAILED ]; then tail -n 100 "$logs/$name.log" | sed 's/^/    /'; fi
+  grep -h 'SKIPPED' "$logs/$name.log" | sort -u | head -n 20
+}
+runner=()
+
+check_format() {
+  local files
+  mapfile -t files < <(git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cuh' '*.cu')
+  clang-format --dry-run --Werror "${files[@]}"
+}
+
+# Sanitizers of gcc 12 and clang 14 cannot map their shadow where the kernel randomises addresses
+# by more bits than they know; without randomisation they can.
+tsan_runner() {
+  local probe=$logs/tsan-probe
+  echo 'int main() { return 0; }' | g++ -fsanitize=thread -x c++ - -o "$probe" || return 1
+  if "$probe" > /dev/null 2>&1; then
+    runner=(env)
+  elif setarch "$(uname -m)" -R "$probe" > /dev/null 2>&1; then
+    runner=(setarch "$(uname -m)" -R)
+  else
+    return 1
+  fi
+}
+
+tidy() {
+  local files
+  mapfile -t files < <(git ls-files -co --exclude-standard 'core/src/*.cpp' 'sim/src/*.cpp' \
+    'kernels/ep/src/*.cpp' 'backends/soft/src/*.cpp')
+  printf '%s\n' "${files[@]}" |
+    timeout 300 xargs -P "$jobs" -n 1 clang-tidy --quiet -p build/ci-clang --warnings-as-errors='*'
+}
+
+if [ "${RINGER_CI_SKIP_DEPS:-0}" = 1 ]; then
+  skip deps "RINGER_CI_SKIP_DEPS=1"
+else
+  stage deps ci/install_deps.sh
+fi
+
+stage rules_can_fail ci/check_includes_test.sh
+stage rules ci/check_includes.sh
+if [ "$(clang-format --version 2> /dev/null | grep -o 'version [0-9]*' | head -n 1)" = "version 14" ]; then
+  stage format check_format
+else
+  skip format "not clang-format 14: others lay out the same style differently"
+fi
+
+if stage build build ci "all all_verify_interface_header_sets"; then
+  grep -h 'SKIPPED' "$logs/build.log" 2> /dev/null
+  tests test ci
+  stage install tests/install/run.sh build/ci
+else
+  skip test "the build failed"
+  skip install "the build failed"
+fi
+
+if command -v clang++ > /dev/null; then
+  stage build_clang build ci-clang "all all_verify_interface_header_sets" \
+    -DRINGER_TESTS=OFF -DRINGER_BENCH=OFF
+else
+  skip build_clang "no clang++"
+fi
+
+if stage build_asan build asan all -DRINGER_BENCH=OFF; then tests test_asan asan; fi
+
+if tsan_runner; then
+  if stage build_tsan build tsan all -DRINGER_BENCH=OFF; then tests test_tsan tsan -L threads; fi
+  runner=()
+else
+  skip test_tsan "programs built with -fsanitize=thread do not start here"
+fi
+
+if command -v clang-tidy > /dev/null && [ -f build/ci-clang/compile_commands.json ]; then
+  stage tidy tidy
+else
+  skip tidy "no clang-tidy, or no build by clang"
+fi
+
+if command -v nvcc > /dev/null; then
+  skip nvcc "there are no .cu files yet"
+else
+  skip nvcc "no nvcc here, and no .cu files yet"
+fi
+skip softroce "the verbs backend is not written yet"
+skip connectx "the mlx5 backend is not written yet"
+
+echo
+echo "all of it took $((SECONDS - started)) s; logs are in $logs"
+python3 ci/totals.py "$stages" "${junit[@]}"

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the subcommands of `ringer` have in common.
+#pragma once
+
+#include <memory>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace ringer::tools {
+
+inline constexpr const char* kVersion = "0.1.0";
+
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,       ///< a check failed, or the group did
+  kExitUsage = 2,        ///< the request makes no sense
+  kExitEnvironment = 3,  ///< this machine or this build cannot run the request
+};
+
+/// One subcommand. `run` returns an exit code or throws; main turns exceptions into exit codes and
+/// words.
+class Command {
+ public:
+  virtual ~Command() = default;
+  virtual int run() = 0;
+};
+
+/// Each adds its subcommand to `app` and keeps references to it.
+std::unique_ptr<Command> add_ep_command(CLI::App& app);
+std::unique_ptr<Command> add_info_command(CLI::App& app);
+
+/// Writes what is buffered for stdout. Throws std::system_error if it does not get there.
+void flush_stdout();
+
+}  // namespace ringer::tools

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <chrono>
+#include <cstdio>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "cli.hpp"
+#include "ep_report.hpp"
+#include "ep_request.hpp"
+#include "machine.hpp"
+#include "output_file.hpp"
+#include "settings.hpp"
+
+namespace ringer::tools {
+
+namespace {
+
+/// A line on stderr for whoever waits at a terminal; nothing for logs and short runs.
+class Progress {
+ public:
+  explicit Progress(uint64_t total) : total_(total), on_terminal_(isatty(STDERR_FILENO) != 0) {}
+  ~Progress() {
+    if (shown_) fmt::print(stderr, "\r\033[K");
+  }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void show(uint64_t done) {
+    constexpr size_t kWidth = 30;
+    const auto now = Clock::now();
+    if (!on_terminal_ || now < next_) return;
+    next_ = now + std::chrono::milliseconds(200);
+    shown_ = true;
+    const size_t filled = static_cast<size_t>(done * kWidth / total_);
+    fmt::print(stderr, "\r[{:<{}}] {}/{}", std::string(filled, '='), kWidth, done, total_);
+    std::fflush(stderr);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  uint64_t total_;
+  bool on_terminal_;
+  bool shown_ = false;
+  Clock::time_point next_ = Clock::now() + std::chrono::seconds(1);
+};
+
+void require_memory(const EpOptions& options) {
+  const double needed = estimated_bytes(options);
+  const auto available = static_cast<double>(available_memory("/"));
+  if (available > 0 && needed > available) {
+    throw BackendError(
+        fmt::format("this shape touches about {:.1f} GiB of memory, but only {:.1f} "
+                    "GiB are available",
+                    needed / 0x1p30, available / 0x1p30));
+  }
+}
+
+class EpCommand : public Command {
+ public:
+  explicit EpCommand(CLI::App& app)
+      : app_(app.add_subcommand("ep", "Run and check expert-parallel dispatch and combine")),
+        settings_(*app_, "RINGER_EP_") {
+    declare_ep_settings(settings_);
+    app_->footer(
+        "Below each option stands the environment variable that sets it, too; the command line "
+        "wins.\nFlags take 1, 0, true, false, yes, no, on or off from their variable.");
+  }
+
+  int run() override {
+    const EpRequest request = read_ep_request(settings_);
+    const bool table = request.json != "-";
+    std::optional<OutputFile> file = open_json(request);
+    require_memory(request.options);
+
+    EpReport report(request);
+    EpGroup group(request.options);
+    report.describe(group);
+    if (table) emit(report.header());
+    try {
+      iterate(request, group, report);
+      report.finish(group);
+    } catch (const EpFailure& e) {
+      report.fail(e.what());
+      fmt::print(stderr, "ringer: {}\n", first_line(e.what()));
+    }
+    emit(table ? report.results() : text_of(report));
+    if (file) file->write(text_of(report));
+    if (report.ok()) return kExitOk;
+    if (!report.first_wrong().empty()) {
+      fmt::print(stderr, "ringer: wrong result: {}\n", report.first_wrong());
+    }
+    fmt::print(stderr, "try the same with --deterministic, which repeats exactly\n");
+    return kExitFailed;
+  }
+
+ private:
+  std::optional<OutputFile> open_json(const EpRequest& request) const {
+    if (request.json.empty() || request.json == "-") return std::nullopt;
+    try {
+      return OutputFile(request.json);
+    } catch (const UsageError& e) {
+      settings_.get("json").reject(e.what());
+    }
+  }
+
+  static void iterate(const EpRequest& request, EpGroup& group, EpReport& report) {
+    const uint64_t total = uint64_t{request.warmup} + request.iterations;
+    Progress progress(total);
+    for (uint64_t i = 0; i < total; ++i) {
+      report.add(group.iterate(i), i >= request.warmup);
+      progress.show(i + 1);
+    }
+  }
+
+  static std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+  static std::string text_of(const EpReport& report) {
+    return report.json().dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  }
+
+  static void emit(const std::string& text) {
+    fmt::print("{}", text);
+    flush_stdout();
+  }
+
+  CLI::App* app_;
+  Settings settings_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> add_ep_command(CLI::App& app) { return std::make_unique<EpCommand>(app); }
+
+}  // namespace ringer::tools

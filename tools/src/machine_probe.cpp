@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <string_view>
+#include <thread>
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include "machine.hpp"
+
+namespace ringer::tools {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<fs::path> entries(const fs::path& directory) {
+  std::error_code error;
+  std::vector<fs::path> found;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    found.push_back(it->path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::optional<std::string> first_line(const fs::path& file) {
+  std::ifstream in(file);
+  std::string line;
+  if (!std::getline(in, line)) return std::nullopt;
+  return line;
+}
+
+std::optional<uint64_t> first_number(const fs::path& file) {
+  const std::optional<std::string> line = first_line(file);
+  uint64_t value = 0;
+  if (!line || std::from_chars(line->data(), line->data() + line->size(), value).ec != std::errc{})
+    return std::nullopt;
+  return value;
+}
+
+bool is_numbered(const std::string& name, std::string_view prefix) {
+  return name.size() > prefix.size() && name.starts_with(prefix) &&
+         std::all_of(name.begin() + static_cast<ptrdiff_t>(prefix.size()), name.end(),
+                     [](char c) { return c >= '0' && c <= '9'; });
+}
+
+uint32_t count_numbered(const fs::path& directory, std::string_view prefix) {
+  uint32_t count = 0;
+  for (const fs::path& entry : entries(directory)) {
+    count += is_numbered(entry.filename().string(), prefix) ? 1 : 0;
+  }
+  return count;
+}
+
+// A software device has no `device`; rdma_rxe is the one that names its Ethernet `parent`.
+std::string driver_of(const fs::path& device) {
+  std::error_code error;
+  const fs::path driver = fs::read_symlink(device / "device" / "driver", error);
+  if (!error) return driver.filename().string();
+  if (fs::exists(device / "parent", error)) return "rdma_rxe";
+  return "unknown";
+}
+
+uint64_t meminfo_bytes(const fs::path& root, std::string_view key) {
+  std::ifstream in(root / "proc/meminfo");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with(key)) continue;
+    std::istringstream rest(line.substr(key.size()));
+    uint64_t kib = 0;
+    rest >> kib;
+    return kib * 1024;
+  }
+  return 0;
+}
+
+void count_hugepages(const fs::path& root, MachineFacts& facts) {
+  for (const fs::path& size : entries(root / "sys/kernel/mm/hugepages")) {
+    const uint64_t pages = first_number(size / "nr_hugepages").value_or(0);
+    std::string name = size.filename().string();  // hugepages-2048kB
+    name.erase(0, name.find('-') + 1);
+    uint64_t kib = 0;
+    std::from_chars(name.data(), name.data() + name.size(), kib);
+    facts.hugepages += pages;
+    facts.hugepage_bytes += pages * kib * 1024;
+  }
+}
+
+// The driver API by hand: no header and no link dependency, since most machines lack it.
+uint32_t count_gpus_by_driver(std::string& trouble) {
+  void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    trouble = "no libcuda.so.1";
+    return 0;
+  }
+  using Init = int (*)(unsigned);
+  using Count = int (*)(int*);
+  const auto init = reinterpret_cast<Init>(dlsym(library, "cuInit"));
+  const auto count = reinterpret_cast<Count>(dlsym(library, "cuDeviceGetCount"));
+  int gpus = 0;
+  if (init == nullptr || count == nullptr) {
+    trouble = "libcuda.so.1 lacks cuInit or cuDeviceGetCount";
+  } else if (const int error = init(0); error != 0) {
+    trouble = "cuInit fails with CUDA error " + std::to_string(error);
+  } else if (const int no_count = count(&gpus); no_count != 0) {
+    trouble = "cuDeviceGetCount fails with CUDA error " + std::to_string(no_count);
+  }
+  // Left loaded: the driver keeps threads that must not lose their code.
+  return trouble.empty() ? static_cast<uint32_t>(gpus) : 0;
+}
+
+}  // namespace
+
+Libraries real_libraries() {
+  const auto loadable = [](const char* soname) {
+    void* library = dlopen(soname, RTLD_LAZY | RTLD_LOCAL);
+    if (library == nullptr) return false;
+    dlclose(library);
+    return true;
+  };
+  return {loadable, count_gpus_by_driver};
+}
+
+Libraries recorded_libraries(const fs::path& root) {
+  const auto loadable = [root](const char* soname) {
+    std::error_code error;
+    return fs::exists(root / "usr/lib" / soname, error);
+  };
+  const auto count = [root, loadable](std::string& trouble) -> uint32_t {
+    if (!loadable("libcuda.so.1")) {
+      trouble = "no libcuda.so.1";
+      return 0;
+    }
+    return static_cast<uint32_t>(entries(root / "proc/driver/nvidia/gpus").size());
+  };
+  return {loadable, count};
+}
+
+uint64_t available_memory(const fs::path& root) {
+  uint64_t available = meminfo_bytes(root, "MemAvailable:");
+  const fs::path groups = root / "sys/fs/cgroup";
+  // Version 2, then version 1; "max" and absent files are no number and no limit.
+  for (const auto& [limit_file, used_file] :
+       {std::pair{groups / "memory.max", groups / "memory.current"},
+        std::pair{groups / "memory/memory.limit_in_bytes",
+                  groups / "memory/memory.usage_in_bytes"}}) {
+    const std::optional<uint64_t> limit = first_number(limit_file);
+    const std::optional<uint64_t> used = first_number(used_file);
+    if (!limit || !used) continue;
+    const uint64_t left = *limit > *used ? *limit - *used : 0;
+    available = available == 0 ? left : std::min(available, left);
+  }
+  return available;
+}
+
+MachineFacts probe_machine(const fs::path& root, const Libraries& libraries) {
+  MachineFacts facts;
+  for (const fs::path& device : entries(root / "sys/class/infiniband")) {
+    facts.rdma.push_back({device.filename().string(), driver_of(device)});
+  }
+  facts.uverbs = count_numbered(root / "dev/infiniband", "uverbs");
+  facts.nvidia_nodes = count_numbered(root / "dev", "nvidia");
+  facts.libibverbs = libraries.loadable("libibverbs.so.1");
+  facts.libmlx5 = libraries.loadable("libmlx5.so.1");
+  facts.libcuda = libraries.loadable("libcuda.so.1");
+  facts.gpus = libraries.count_gpus(facts.gpu_trouble);
+  facts.cpus = std::thread::hardware_concurrency();
+  facts.memory_bytes = meminfo_bytes(root, "MemTotal:");
+  facts.available_bytes = available_memory(root);
+  facts.page_bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  count_hugepages(root, facts);
+  return facts;
+}
+
+}  // namespace ringer::tools

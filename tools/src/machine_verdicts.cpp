@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "machine.hpp"
+
+namespace ringer::tools {
+
+namespace {
+
+constexpr const char* kNotBuilt = "not part of this build";
+
+std::string devices_with(const MachineFacts& facts, const std::string& driver) {
+  std::string names;
+  for (const RdmaDevice& device : facts.rdma) {
+    if (driver.empty() || device.driver == driver)
+      names += (names.empty() ? "" : ", ") + device.name;
+  }
+  return names;
+}
+
+std::string found(const std::string& what, const std::string& names) {
+  return names.empty() ? "no " + what : what + " " + names;
+}
+
+std::string uverbs_text(const MachineFacts& facts) {
+  return facts.uverbs == 0 ? "no /dev/infiniband/uverbs*"
+                           : std::to_string(facts.uverbs) + " uverbs nodes";
+}
+
+std::string library(const char* name, bool loadable) {
+  return loadable ? std::string(name) + " loads" : std::string("no ") + name;
+}
+
+std::string gpu_text(const MachineFacts& facts) {
+  if (!facts.gpu_trouble.empty()) return "no usable GPU: " + facts.gpu_trouble;
+  return facts.gpus == 0 ? "no GPU" : std::to_string(facts.gpus) + " GPUs";
+}
+
+std::string not_built(const std::string& machine) {
+  return std::string(kNotBuilt) + "; this machine: " + machine;
+}
+
+}  // namespace
+
+std::vector<Verdict> judge_backends(const MachineFacts& facts) {
+  const std::string mlx5 = found("mlx5_core device", devices_with(facts, "mlx5_core")) + ", " +
+                           uverbs_text(facts) + ", " +
+                           library("libibverbs.so.1", facts.libibverbs) + ", " +
+                           library("libmlx5.so.1", facts.libmlx5);
+  const std::string verbs = found("RDMA device", devices_with(facts, "")) + ", " +
+                            uverbs_text(facts) + ", " +
+                            library("libibverbs.so.1", facts.libibverbs);
+  return {
+      {"sim", "software NIC in this process", true, "needs no NIC, no GPU and no root"},
+      {"mlx5", "ConnectX through libibverbs and mlx5dv", false, not_built(mlx5)},
+      {"verbs", "any RDMA NIC behind a host proxy", false, not_built(verbs)},
+  };
+}
+
+std::vector<Verdict> judge_tiers(const MachineFacts& facts) {
+  return {
+      {"T0 laptop", "software NIC, host threads", true, std::to_string(facts.cpus) + " CPUs"},
+      {"T1 SoftRoCE", "rdma_rxe", false,
+       not_built(found("rdma_rxe device", devices_with(facts, "rdma_rxe")))},
+      {"T2 GPU", "software NIC rung by CUDA kernels", false, not_built(gpu_text(facts))},
+      {"T3 ConnectX", "mlx5 NIC rung by CUDA kernels", false,
+       not_built(found("mlx5_core device", devices_with(facts, "mlx5_core")) + ", " +
+                 gpu_text(facts))},
+  };
+}
+
+}  // namespace ringer::tools

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+#include <cstdio>
+#include <new>
+#include <stdexcept>
+#include <system_error>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <ringer/control_plane.hpp>
+
+#include "cli.hpp"
+#include "routing.hpp"
+
+namespace ringer::tools {
+
+namespace {
+
+std::string one_line(const std::string& text) {
+  std::string line;
+  for (const char c : text) line += c == '\n' || c == '\r' ? ' ' : c;
+  while (!line.empty() && line.back() == ' ') line.pop_back();
+  return line;
+}
+
+/// CLI11 shows how a negated flag is stored; nobody needs to know.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+    const std::string kStored = "{false}";
+    std::string name = CLI::Formatter::make_option_name(option, is_positional);
+    const size_t at = name.find(kStored);
+    return at == std::string::npos ? name : name.erase(at, kStored.size());
+  }
+};
+
+int complain(int exit_code, const std::string& cause, const std::string& advice) {
+  fmt::print(stderr, "ringer: {}\n{}\n", one_line(cause), advice);
+  return exit_code;
+}
+
+// What `run` throws, as an exit code and two lines for people.
+int run(Command& command, const std::string& help) {
+  const std::string kAskInfo = "run 'ringer info' to see what this machine can run";
+  try {
+    return command.run();
+  } catch (const UsageError& e) {
+    return complain(kExitUsage, e.what(), help);
+  } catch (const std::invalid_argument& e) {
+    return complain(kExitUsage, e.what(), help);
+  } catch (const BackendError& e) {
+    return complain(kExitEnvironment, e.what(), kAskInfo);
+  } catch (const std::bad_alloc&) {
+    return complain(kExitEnvironment, "out of memory", "try a smaller shape");
+  } catch (const std::system_error& e) {
+    return complain(kExitEnvironment, e.what(), kAskInfo);
+  } catch (const std::exception& e) {
+    return complain(kExitFailed, std::string("internal error: ") + e.what(),
+                    "please report this with the command line");
+  }
+}
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App app("GPU-initiated RDMA, simulation first", "ringer");
+  app.set_version_flag("--version", std::string("ringer ") + kVersion);
+  app.require_subcommand(1);
+  const auto formatter = std::make_shared<HelpFormatter>();
+  formatter->column_width(30);
+  app.formatter(formatter);
+  const auto ep = add_ep_command(app);
+  const auto info = add_info_command(app);
+  app.footer("Exit codes: 0 ok, 1 a check failed, 2 bad usage, 3 cannot run here.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    app.exit(e);
+    flush_stdout();
+    return kExitOk;
+  } catch (const CLI::RequiredError& e) {
+    const auto rest = app.remaining();
+    const std::string cause = rest.empty() ? e.what() : "there is no subcommand '" + rest[0] + "'";
+    return complain(kExitUsage, cause, "try 'ringer --help'");
+  } catch (const CLI::ParseError& e) {
+    const auto chosen = app.get_subcommands();
+    return complain(
+        kExitUsage, e.what(),
+        "try 'ringer " + (chosen.empty() ? "" : chosen[0]->get_name() + " ") + "--help'");
+  }
+  const bool is_ep = app.got_subcommand("ep");
+  return run(is_ep ? *ep : *info, is_ep ? "try 'ringer ep --help'" : "try 'ringer info --help'");
+}
+
+}  // namespace
+
+void flush_stdout() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw std::system_error(errno, std::generic_category(), "cannot write to stdout");
+  }
+}
+
+}  // namespace ringer::tools
+
+int main(int argc, char** argv) {
+  try {
+    return ringer::tools::parse_and_run(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "ringer: %s\n", e.what());
+    return ringer::tools::kExitEnvironment;
+  }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options of a subcommand that can also come from the environment. The command line wins; whoever
+// gave a bad value is named.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <utility>
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace ringer::tools {
+
+/// The text of one option and where it comes from.
+class Setting {
+ public:
+  Setting(std::string text, std::string origin, bool given)
+      : text_(std::move(text)), origin_(std::move(origin)), given_(given) {}
+
+  const std::string& text() const { return text_; }
+  bool given() const { return given_; }
+
+  /// Throws UsageError "<option or variable>: <reason>".
+  [[noreturn]] void reject(const std::string& reason) const;
+
+  uint64_t number(uint64_t min, uint64_t max) const;
+  uint32_t number32(uint32_t min, uint32_t max) const {
+    return static_cast<uint32_t>(number(min, max));
+  }
+  bool boolean() const;
+  template <class T>
+  T one_of(std::initializer_list<std::pair<const char*, T>> choices) const {
+    std::string names;
+    for (const auto& [name, value] : choices) {
+      if (text_ == name) return value;
+      names += (names.empty() ? "" : ", ") + std::string(name);
+    }
+    reject("'" + text_ + "' is none of " + names);
+  }
+
+ private:
+  std::string text_;
+  std::string origin_;
+  bool given_;
+};
+
+/// Declares options on a subcommand and, once it is parsed, finds each one's value: command line,
+/// else environment (an empty variable counts as unset), else default.
+class Settings {
+ public:
+  Settings(CLI::App& app, std::string environment_prefix)
+      : app_(&app), prefix_(std::move(environment_prefix)) {}
+
+  /// An option `--name VALUE`. `fallback` is its default; help shows `shown` instead if not empty.
+  void add(const std::string& name, const std::string& value_name, const std::string& fallback,
+           const std::string& help, const std::string& group, const std::string& shown = "");
+  /// A flag `--name`; with `negatable` also `--no-name`.
+  void add_flag(const std::string& name, bool fallback, const std::string& help,
+                const std::string& group, bool negatable = false);
+
+  Setting get(const std::string& name) const;
+
+ private:
+  struct Entry {
+    CLI::Option* option;
+    std::string fallback;
+    bool is_flag;
+  };
+  std::string variable(const std::string& name) const;
+
+  CLI::App* app_;
+  std::string prefix_;
+  std::map<std::string, Entry> entries_;
+};
+
+}  // namespace ringer::tools
