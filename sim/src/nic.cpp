@@ -192,8 +192,7 @@ bool Nic::see_doorbells() {
 // relative to what is authorised already; a negative distance is an older ring that we have
 // overtaken.
 void Nic::see_doorbell(NicQueuePair& qp, uint64_t value) {
-  counters_.doorbells.store(counters_.doorbells.load(std::memory_order_relaxed) + 1,
-                            std::memory_order_relaxed);
+  count(counters_.doorbells, 1);
   const uint32_t word0 = byteswap32(static_cast<uint32_t>(value));
   const uint32_t word1 = byteswap32(static_cast<uint32_t>(value >> 32));
   if (word1 >> 8 != qp.qpn) {

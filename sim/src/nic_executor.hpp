@@ -2,11 +2,22 @@
 // Executes the WQEs of one NIC: fetch, check, move, complete.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <cstring>
+#include <string>
 
 #include <ringer/sim/nic.hpp>
 
 namespace ringer::sim {
+
+/// A basic block in hexadecimal, for violations.
+std::string dump_wqebb(const uint8_t* bytes);
+
+/// Adds to a counter that has one writer: no read-modify-write needed.
+inline void count(std::atomic<uint64_t>& counter, uint64_t n) {
+  counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
 
 class NicExecutor {
  public:
@@ -70,6 +81,8 @@ class NicExecutor {
                   const Piece* pieces, int count, uint64_t bytes);
   static bool receive_ready(NicQueuePair& responder);
   Outcome not_ready(NicQueuePair& qp);
+  // 7 is InfiniBand's "retry for ever".
+  static bool retries_without_end(const NicQueuePair& qp) { return qp.rings.rnr_retries == 7; }
   void complete(NicQueuePair& qp, const Fetched& wqe);
   void flush_one(NicQueuePair& qp);
   void enter_error(NicQueuePair& qp);

@@ -3,9 +3,10 @@
 // SendQueue and returns a ticket that `wait` or `flush` turns into "complete".
 //
 // "Your data has arrived" can be said in three ways; which one holds depends on the fabric:
-//   strict write   put ..., then `signal` (or put_inline) on the same queue pair: needs write order;
-//   remote atomic  put ..., then `fetch_add`: holds where writes may pass writes but not atomics;
-//   count          a `fetch_add` of 1 behind each put, on any queue pairs: `wait_signal` for n of them
+//   strict write   put ..., then `signal` (or put_inline) on the same queue pair: needs write
+//   order; remote atomic  put ..., then `fetch_add`: holds where writes may pass writes but not
+//   atomics; count          a `fetch_add` of 1 behind each put, on any queue pairs: `wait_signal`
+//   for n of them
 //                  needs no order between the puts.
 #pragma once
 
