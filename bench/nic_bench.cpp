@@ -105,7 +105,7 @@ void execute_writes(benchmark::State& state, uint32_t wqebbs, uint32_t queue_pai
     spent += engine;
     state.SetIterationTime(std::chrono::duration<double>(engine).count());
   }
-  const uint64_t wqes = state.iterations() * fills * per_fill;
+  const uint64_t wqes = static_cast<uint64_t>(state.iterations()) * fills * per_fill;
   if (fabric.nic(0).counters().wqes != wqes || fabric.violation_count() != 0) {
     state.SkipWithError("the NIC did not execute every WQE cleanly");
   }

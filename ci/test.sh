@@ -95,6 +95,14 @@ tsan_runner() {
   fi
 }
 
+race_ep() {
+  local path
+  for path in ibgda fifo ipc; do
+    "${runner[@]}" build/tsan/tools/ringer ep --ranks 3 --tokens 16 --hidden 256 --topk 4 \
+      --iters 3 --path "$path" || return 1
+  done
+}
+
 tidy() {
   local files
   mapfile -t files < <(git ls-files -co --exclude-standard 'core/src/*.cpp' 'sim/src/*.cpp' \
@@ -136,7 +144,11 @@ fi
 if stage build_asan build asan all -DRINGER_BENCH=OFF; then tests test_asan asan; fi
 
 if tsan_runner; then
-  if stage build_tsan build tsan all -DRINGER_BENCH=OFF; then tests test_tsan tsan -L threads; fi
+  # Only what has threads: the tests with that label, and the command.
+  if stage build_tsan build tsan "ringer_unit_tests ringer" -DRINGER_BENCH=OFF; then
+    tests test_tsan tsan -L threads
+    stage ep_tsan race_ep
+  fi
   runner=()
 else
   skip test_tsan "programs built with -fsanitize=thread do not start here"

@@ -46,10 +46,11 @@ bool FifoProxy::take_commands() {
     command = slot;
     const uint32_t index = command.queue() * config_.table->ranks + command.peer;
     Lane& lane =
-        lanes_.try_emplace(index, Lane{(*config_.queue_pairs)[index].get(), {}}).first->second;
+        lanes_.try_emplace(index, Lane{(*config_.queue_pairs)[index].get(), {}, {}}).first->second;
     if (!lane.busy) active_.push_back(&lane);
     lane.busy = true;
     lane.pending.push_back(request_of(command));
+    lane.tickets.push_back(taken_);
     ++pending_;
     ++taken_;
   }
@@ -63,7 +64,8 @@ bool FifoProxy::post_pending() {
   bool moved = false;
   for (Lane* lane : active_) {
     if (lane->pending.empty()) continue;
-    batch_.assign(lane->pending.begin(), lane->pending.end());
+    const auto some = std::min<size_t>(lane->pending.size(), kTakeMax);
+    batch_.assign(lane->pending.begin(), lane->pending.begin() + static_cast<std::ptrdiff_t>(some));
     const PostOutcome outcome = lane->qp->post(batch_);
     if (outcome.posted > 0) {
       lane->pending.erase(lane->pending.begin(),
@@ -83,22 +85,30 @@ bool FifoProxy::post_pending() {
 }
 
 bool FifoProxy::take_completions() {
-  const auto idle = [this](Lane* lane) {
-    if (!lane->pending.empty()) return false;
+  bool moved = false;
+  const auto idle = [this, &moved](Lane* lane) {
     Status status;
-    const bool drained = lane->qp->drained(status);
+    const uint64_t outstanding = lane->qp->outstanding(status);
     if (!status.ok()) fail(status);
-    if (!drained && status.ok()) return false;
-    lane->busy = false;
-    return true;
+    const uint64_t unfinished =
+        lane->pending.size() + (status.ok() ? outstanding : 0);  // an error swallows the rest
+    moved = moved || lane->tickets.size() > unfinished;
+    while (lane->tickets.size() > unfinished) lane->tickets.pop_front();
+    lane->busy = !lane->tickets.empty();
+    return !lane->busy;
   };
-  return std::erase_if(active_, idle) != 0;
+  std::erase_if(active_, idle);
+  return moved;
 }
 
-// All lanes idle means that every command taken is complete; finer tracking would cost each post.
+// Commands complete in order within a lane only: what is done for all is what precedes the oldest
+// ticket of every lane.
 void FifoProxy::publish_done() {
-  if (!active_.empty()) return;
-  kHost.store<Scope::sys, Order::release>(&ring_.state().done, taken_);  // pairs with Fifo::flush()
+  uint64_t done = taken_;
+  for (const Lane* lane : active_) done = std::min(done, lane->tickets.front());
+  if (done == done_) return;
+  done_ = done;
+  kHost.store<Scope::sys, Order::release>(&ring_.state().done, done);  // pairs with Fifo::flush()
 }
 
 WorkRequest FifoProxy::request_of(const FifoCommand& command) const {

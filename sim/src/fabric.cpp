@@ -16,15 +16,13 @@ Nic& Fabric::nic(uint32_t id) {
 }
 
 bool Fabric::step(uint32_t wqe_budget_per_nic) {
-  const bool moved = gate_.engine_turn([&] {
+  return gate_.engine_turn([&] {
     bool any = false;
     for (const auto& nic : nics_) {
       if (nic) any = nic->step(wqe_budget_per_nic) || any;
     }
     return any;
   });
-  (moved ? activity_ : idle_turns_).fetch_add(1, std::memory_order_acq_rel);
-  return moved;
 }
 
 uint64_t Fabric::violation_count() const {

@@ -25,7 +25,7 @@ void NicExecutor::complete(NicQueuePair& qp, const Fetched& wqe) {
   const CqeFields fields{mlx5::CqeOpcode::requester,
                          wqe.index,
                          (static_cast<uint32_t>(wqe.opcode) << 24) | qp.qpn,
-                         0,
+                         returned_bytes_,
                          {},
                          0};
   if (write_cqe(nic_, qp, qp.rings.send_cq, qp.send_cq_pi, fields)) ++cqes_;
@@ -91,10 +91,14 @@ void NicExecutor::flush_one(NicQueuePair& qp) {
 }
 
 void NicExecutor::report_error(NicQueuePair& qp, mlx5::Syndrome syndrome, uint64_t index) {
-  const CqeFields fields{mlx5::CqeOpcode::requester_error, index, qp.qpn, 0, {},
+  constexpr size_t kOpcodeByte = 3;
+  const uint32_t opcode =
+      qp.rings.sq[size_t{slot_of(index, qp.rings.sq_wqebbs)} * kWqebbBytes + kOpcodeByte];
+  const CqeFields fields{mlx5::CqeOpcode::requester_error, index, (opcode << 24) | qp.qpn, 0, {},
                          static_cast<uint32_t>(syndrome)};
-  count(nic_.counters_.error_cqes, 1);
-  write_cqe(nic_, qp, qp.rings.send_cq, qp.send_cq_pi, fields);
+  if (write_cqe(nic_, qp, qp.rings.send_cq, qp.send_cq_pi, fields)) {
+    count(nic_.counters_.error_cqes, 1);
+  }
 }
 
 // The tail word goes last and releases the rest; pairs with the poller's acquire. The other words
@@ -106,10 +110,12 @@ bool NicExecutor::write_cqe(Nic& nic, NicQueuePair& qp, CqRing& cq, uint64_t& cq
     const Be32 consumer{std::atomic_ref(cq.dbr[mlx5::Wire::kCqDbrConsumer].raw)
                             .load(std::memory_order_acquire)};  // pairs with the poller's release
     if (((cq_pi - consumer.value()) & 0xffffff) >= cq.count) {
-      nic.violations_.report({ViolationKind::cq_overrun, nic.id_, qp.qpn, cq_pi,
-                              "consumer index " + std::to_string(consumer.value()) + ", " +
-                                  std::to_string(cq.count) + " CQEs"});
-      qp.state = NicQueuePair::State::error;
+      if (qp.state != NicQueuePair::State::error) {
+        nic.violations_.report({ViolationKind::cq_overrun, nic.id_, qp.qpn, cq_pi,
+                                "consumer index " + std::to_string(consumer.value()) + ", " +
+                                    std::to_string(cq.count) + " CQEs"});
+        NicExecutor(nic).enter_error(qp);
+      }
       return false;
     }
   }

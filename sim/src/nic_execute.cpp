@@ -32,6 +32,7 @@ uint32_t NicExecutor::run(NicQueuePair& qp, uint32_t budget) {
     }
     Fetched wqe;
     if (fetch(qp, wqe)) {
+      returned_bytes_ = 0;
       const Outcome outcome = execute(qp, wqe);
       if (outcome == Outcome::receiver_not_ready) {
         if (!retries_without_end(qp)) ++done;  // one retry fewer is progress

@@ -103,6 +103,7 @@ class NicExecutor {
   uint64_t wqes_ = 0;
   uint64_t cqes_ = 0;
   uint64_t bytes_ = 0;
+  uint32_t returned_bytes_ = 0;  // by the WQE at hand, if it is a READ or an atomic
   alignas(64) uint8_t wide_[NicQueuePair::kPrefetch * kWqebbBytes];
 };
 

@@ -80,6 +80,9 @@ int NicExecutor::gather(NicQueuePair& qp, const Fetched& wqe, uint32_t first_seg
       }
       pieces[count] = {const_cast<uint8_t*>(wqe.bytes) + size_t{seg} * 16 + 4, bytes};
       seg += segments;
+    } else if (byte_count == 0) {
+      malformed(qp, wqe.index, "a data segment of 0 bytes, which a NIC takes for 2 GiB");
+      return -1;
     } else {
       const uint64_t address = data.addr.value();
       if (nic_.keys_.check(data.lkey.value(), address, byte_count, access) !=
@@ -91,6 +94,10 @@ int NicExecutor::gather(NicQueuePair& qp, const Fetched& wqe, uint32_t first_seg
       ++seg;
     }
     *total += pieces[count].bytes;
+  }
+  if (*total > mlx5::Wire::kMaxMessageBytes) {
+    refuse(qp, mlx5::Syndrome::local_length);
+    return -1;
   }
   return count;
 }
@@ -123,6 +130,7 @@ NicExecutor::Outcome NicExecutor::execute_rdma(NicQueuePair& qp, const Fetched& 
     remote += pieces[i].bytes;
   }
   bytes_ += total;
+  if (read) returned_bytes_ = static_cast<uint32_t>(total);
   return with_imm ? deliver(qp, *responder, wqe, nullptr, 0, total) : Outcome::completed;
 }
 
@@ -182,6 +190,7 @@ NicExecutor::Outcome NicExecutor::execute_atomic(NicQueuePair& qp, const Fetched
     });
   }
   const uint8_t* from = reinterpret_cast<const uint8_t*>(&before);
+  returned_bytes_ = bytes;
   for (int i = 0; i < count; ++i) {
     move(result[i].address, from, result[i].bytes);
     from += result[i].bytes;

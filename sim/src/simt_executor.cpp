@@ -170,7 +170,7 @@ void SimtWarp::group_sync(uint32_t id, uint32_t warps) const {
       "named barrier 0",  "named barrier 1",  "named barrier 2",  "named barrier 3",
       "named barrier 4",  "named barrier 5",  "named barrier 6",  "named barrier 7",
       "named barrier 8",  "named barrier 9",  "named barrier 10", "named barrier 11",
-      "named barrier 12", "named barrier 13", "named barrier 14", "named barrier 15"};
+      "named barrier 12", "named barrier 13", "named barrier 14"};
   if (id >= SimtExecutor::kNamedBarriers || warps == 0 || warps > warps_per_block()) {
     throw std::logic_error("named barrier: id or number of warps out of range");
   }

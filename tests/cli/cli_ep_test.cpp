@@ -240,6 +240,13 @@ TEST_CASE("a JSON file appears whole, or the run is refused at once", "[cli][jso
   CHECK(directory.files() == 1);
 }
 
+TEST_CASE("a JSON file can be a device", "[cli][json]") {
+  const CommandResult result = small({"--json", "/dev/stderr"});
+  CHECK(result.exit_code == 0);
+  CHECK(nlohmann::json::parse(result.err)["ok"] == true);
+  CHECK(small({"--json", "/dev/full"}).exit_code == 3);
+}
+
 TEST_CASE("a routing file brings its own shape", "[cli][routing]") {
   const TemporaryDirectory directory;
   const std::string file = directory.write("r.csv",

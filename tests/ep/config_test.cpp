@@ -39,6 +39,10 @@ TEST_CASE("a shape that cannot be is refused with the value and the rule", "[ep]
     c.ring_wqebbs = 100;
     REQUIRE_THAT(reason_of(c), contains("100") && contains("power of two"));
   }
+  SECTION("an epoch whose tag wraps before both buffers were used") {
+    c.start_epoch = 0x1fffffffe;
+    REQUIRE_THAT(reason_of(c), contains("start epoch"));
+  }
   SECTION("zeros") {
     const auto field = GENERATE(&Config::ranks, &Config::max_tokens, &Config::hidden, &Config::topk,
                                 &Config::experts_per_rank, &Config::fifo_count);

@@ -8,6 +8,22 @@ using namespace ringer::test;
 using tools::EpGroup;
 using tools::EpOptions;
 
+namespace {
+
+/// IBGDA, FIFO, IPC and IPC within nodes of two: each exact, all with the same bits.
+void require_same_on_all_paths(EpOptions o) {
+  const auto expected = run_exact(o, 2);
+  o.path = ep::PathRequest::fifo;
+  REQUIRE(run_exact(o, 2) == expected);
+  o.path = ep::PathRequest::automatic;
+  for (const uint32_t per_node : {0u, 2u}) {
+    o.ranks_per_node = per_node;
+    REQUIRE(run_exact(o, 2) == expected);
+  }
+}
+
+}  // namespace
+
 TEST_CASE("the seed's and DeepEP's shape is exact in every data type", "[ep]") {
   EpOptions o;
   o.config.ranks = 4;
@@ -37,7 +53,7 @@ TEST_CASE("any number of local experts is exact", "[ep]") {
   for (uint32_t experts = 1; experts <= 40; ++experts) {
     CAPTURE(experts);
     o.config.experts_per_rank = experts;
-    run_exact(o, 2);
+    require_same_on_all_paths(o);
   }
 }
 
@@ -46,7 +62,7 @@ TEST_CASE("any number of ranks is exact, powers of two or not", "[ep]") {
   o.config.ranks = GENERATE(1u, 2u, 3u, 5u, 6u, 7u, 9u, 12u);
   CAPTURE(o.config.ranks);
   o.config.topk = 3;
-  run_exact(o, 3);
+  require_same_on_all_paths(o);
 }
 
 TEST_CASE("any launch shape is exact", "[ep]") {
@@ -177,6 +193,7 @@ TEST_CASE("a 64-WQEBB ring carries more than 3 x 65536 WQEs", "[ep]") {
   o.config.hidden = 128;
   o.config.max_tokens = 2048;
   o.config.cq_mode = GENERATE(CqMode::collapsed, CqMode::owner_bit);
+  o.path = GENERATE(ep::PathRequest::ibgda, ep::PathRequest::fifo);
   o.pump_wqes = 64;
   // Every token to the other rank: 2048 messages there and 2048 results back on one queue pair.
   o.routing = std::make_shared<RoutingBy>([](const tools::RoutingShape&, uint32_t rank, uint32_t,

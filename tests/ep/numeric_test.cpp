@@ -99,6 +99,17 @@ TEST_CASE("UE8M0 scales are powers of two that never let a group overflow", "[nu
   }
 }
 
+TEST_CASE("UE8M0 scales of the largest channels stay finite powers of two", "[numeric]") {
+  for (const float amax :
+       {std::numeric_limits<float>::max(), std::numeric_limits<float>::infinity()}) {
+    uint8_t exponent = 0;
+    const GroupScale scale = group_scale_ue8m0(amax, &exponent);
+    REQUIRE(exponent < 254);
+    REQUIRE(scale.quantize > 0);
+    REQUIRE(scale.quantize * scale.dequantize == 1.0f);
+  }
+}
+
 TEST_CASE("a quantised group is within half a step of its source", "[numeric]") {
   const Dtype dtype = GENERATE(Dtype::fp8, Dtype::fp8_ue8m0);
   ringer::tools::Random random(11);

@@ -38,6 +38,7 @@ TEST_CASE("arrival counter collides with its finish tag beyond 1024 tokens to on
   o.config.max_tokens = GENERATE(1023u, 1024u, 1025u, 2049u);
   o.config.hidden = 128;
   o.config.topk = 1;
+  o.path = GENERATE(ep::PathRequest::ibgda, ep::PathRequest::fifo);
   o.routing = tools::one_hot_routing(1);
   run_exact(o, 2);
 }
@@ -144,42 +145,65 @@ class FailingBackend : public Backend {
 
 }  // namespace
 
-TEST_CASE("one rank falls back alone after its set-up failed", "[ep][regression]") {
-  const std::string verb = GENERATE(as<std::string>{}, "register_memory", "create_queue_pair");
-  constexpr uint32_t kRanks = 3;
-  sim::Fabric fabric;
-  soft::SoftBackend soft(fabric);
-  FailingBackend backend(soft, 1, verb);
-  ep::Config config = small_group().config;
-  config.ranks = kRanks;
-  LocalGroup group(kRanks);
-  std::vector<std::string> reasons(kRanks);
-  {
-    std::vector<std::jthread> threads;
-    for (uint32_t r = 0; r < kRanks; ++r) {
-      threads.emplace_back([&, r] {
-        const auto exchange = group.join(r);
-        try {
-          const ep::Buffer buffer(*exchange, backend, config, ep::RankPlacement{r, {}, {}});
-        } catch (const BackendError& error) {
-          reasons[r] = error.what();
-        }
-      });
-    }
+namespace {
+
+/// Constructs a Buffer on each rank, on threads as set-up requires. What threw leaves its reason.
+std::vector<std::unique_ptr<ep::Buffer>> make_buffers(Backend& backend, const ep::Config& config,
+                                                      std::vector<std::string>& reasons) {
+  LocalGroup group(config.ranks);
+  std::vector<std::unique_ptr<ep::Buffer>> buffers(config.ranks);
+  reasons.assign(config.ranks, "");
+  std::vector<std::jthread> threads;
+  for (uint32_t r = 0; r < config.ranks; ++r) {
+    threads.emplace_back([&, r] {
+      const auto exchange = group.join(r);
+      try {
+        buffers[r] =
+            std::make_unique<ep::Buffer>(*exchange, backend, config, ep::RankPlacement{r, {}, {}});
+        exchange->all_gather({});
+      } catch (const BackendError& error) {
+        reasons[r] = error.what();
+      }
+    });
   }
-  for (const std::string& reason : reasons)
-    REQUIRE(reason == "rank 1: " + verb + ": errno 12 injected");
-  for (uint32_t r = 0; r < kRanks; ++r) {
+  threads.clear();
+  return buffers;
+}
+
+void require_empty(sim::Fabric& fabric, uint32_t ranks) {
+  for (uint32_t r = 0; r < ranks; ++r) {
     REQUIRE(fabric.nic(r).queue_pairs() == 0);
     REQUIRE(fabric.nic(r).memory_regions() == 0);
   }
 }
 
+}  // namespace
+
+TEST_CASE("one rank falls back alone after its set-up failed", "[ep][regression]") {
+  const std::string verb = GENERATE(as<std::string>{}, "register_memory", "create_queue_pair");
+  sim::Fabric fabric;
+  soft::SoftBackend soft(fabric);
+  FailingBackend backend(soft, 1, verb);
+  ep::Config config = small_group().config;
+  config.ranks = 3;
+  std::vector<std::string> reasons;
+  make_buffers(backend, config, reasons);
+  for (const std::string& reason : reasons) {
+    REQUIRE(reason == "rank 1: " + verb + ": errno 12 injected");
+  }
+  require_empty(fabric, config.ranks);
+}
+
 TEST_CASE("set-up and teardown leave nothing behind", "[ep][regression]") {
-  EpOptions o = small_group();
-  o.config.hidden = 128;
-  for (int cycle = 0; cycle < 30; ++cycle) {
-    EpGroup group(o);
-    group.iterate(static_cast<uint64_t>(cycle));
+  sim::Fabric fabric;
+  soft::SoftBackend backend(fabric);
+  ep::Config config = small_group().config;
+  config.hidden = 128;
+  std::vector<std::string> reasons;
+  for (int cycle = 0; cycle < 50; ++cycle) {
+    auto buffers = make_buffers(backend, config, reasons);
+    REQUIRE(fabric.nic(0).queue_pairs() == 3 * config.experts_per_rank);
+    buffers.clear();
+    require_empty(fabric, config.ranks);
   }
 }

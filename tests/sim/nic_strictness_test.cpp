@@ -247,6 +247,44 @@ TEST_CASE("malformed WQEs are violations with their bytes", "[nic][strict]") {
   CHECK(f.far.words[0] == 0);
 }
 
+// Bug class: a zero-length transfer with a data segment, which hardware reads as 2 GiB.
+TEST_CASE("a data segment of 0 bytes is malformed", "[nic][strict]") {
+  StrictPair f;
+  Wire::Wqe wqe = Wire::make_write(f.head(), f.local(0), f.remote(0), 8);
+  wqe.put(2, mlx5::DataSeg{Be32::of(0), Be32::of(f.local(0).lkey), Be64::of(f.local(0).address)});
+  f.put(wqe);
+  f.ring();
+  f.run();
+  f.check_violation(ViolationKind::wqe_malformed, 0);
+  f.check_syndrome(kQpOperation);
+}
+
+// Bug class: a large put that nobody has split.
+TEST_CASE("a message above the largest is a local length error", "[nic][strict]") {
+  sim::Fabric fabric;
+  soft::SoftBackend backend(fabric);
+  const auto near = backend.open_nic(0);
+  const auto far = backend.open_nic(1);
+  // The length is refused before a byte moves, so the ranges need no memory behind them.
+  auto* nowhere = reinterpret_cast<void*>(uint64_t{1} << 40);
+  const auto source = near->register_memory(nowhere, uint64_t{1} << 32, access::all);
+  const auto target = far->register_memory(nowhere, uint64_t{1} << 32, access::all);
+  const QueuePairConfig config{8, CqMode::owner_bit, 0, 0, 7};
+  const auto qp = near->create_queue_pair(config);
+  const auto peer = far->create_queue_pair(config);
+  qp->connect(peer->address(), 1);
+  peer->connect(qp->address(), 0);
+  RawPoster poster(qp->device_view());
+  const uint64_t address = uint64_t{1} << 40;
+  poster.put(Wire::make_write(poster.head(), {address, source->lkey()}, {address, target->rkey()},
+                              (1u << 30) + 1));
+  poster.ring();
+  fabric.run_until_idle();
+  const auto cqe = poster.poll();
+  REQUIRE(cqe.has_value());
+  CHECK(cqe->syndrome == 0x01);
+}
+
 TEST_CASE("a queue pair that is not connected executes nothing", "[nic][strict]") {
   sim::Fabric fabric;
   alignas(64) uint8_t sq[8 * 64];

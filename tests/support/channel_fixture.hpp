@@ -44,19 +44,17 @@ class ChannelFixture {
       rings.push_back(std::make_unique<FifoRing>(setup.fifo_depth));
       fifos.push_back(rings[i]->device_view());
     }
-    table = {kDeviceQpStamp,
-             0,
-             setup.ranks,
-             setup.queues,
-             peers.data(),
-             qps.data(),
-             fifos.data(),
-             setup.fifos,
-             regions[0]->lkey(),
-             reinterpret_cast<uint8_t*>(windows[0].data()),
-             kWords * 8,
-             kScratchWord * 8,
-             nullptr};
+    table.layout_stamp = kChannelStamp;
+    table.rank = 0;
+    table.ranks = setup.ranks;
+    table.queues = setup.queues;
+    table.peers = peers.data();
+    table.qps = qps.data();
+    table.fifos = fifos.data();
+    table.fifo_count = setup.fifos;
+    table.window_lkey = regions[0]->lkey();
+    table.window = reinterpret_cast<uint8_t*>(windows[0].data());
+    table.atomic_result_offset = kScratchWord * 8;
     for (const auto& ring : rings) {
       proxies.push_back(std::make_unique<FifoProxy>(*ring, FifoProxyConfig{&table, &queue_pairs}));
     }

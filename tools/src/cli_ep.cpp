@@ -93,7 +93,10 @@ class EpCommand : public Command {
     if (!report.first_wrong().empty()) {
       fmt::print(stderr, "ringer: wrong result: {}\n", report.first_wrong());
     }
-    fmt::print(stderr, "try the same with --deterministic, which repeats exactly\n");
+    fmt::print(stderr, "{}\n",
+               request.options.deterministic
+                   ? "the same command line repeats this exactly"
+                   : "try the same with --deterministic, which repeats exactly");
     return kExitFailed;
   }
 

@@ -192,8 +192,7 @@ double EpGroup::Impl::launch(const char* name, Kernel kernel) {
 void EpGroup::Impl::require_health(const char* name) {
   for (const auto& buffer : buffers) {
     if (buffer->failure().code != 0) {
-      throw EpFailure("rank " + std::to_string(buffer->rank()) + ": " +
-                      ep::describe(buffer->failure()));
+      throw EpFailure("rank " + std::to_string(buffer->rank()) + ": " + buffer->describe_failure());
     }
   }
   if (fabric.violation_count() != 0) {

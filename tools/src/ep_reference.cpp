@@ -1,15 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ep_reference.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include <ringer/ep/kernel_context.hpp>
-#include <ringer/ep/message.hpp>
 #include <ringer/ep/numeric.hpp>
 
 #include "random.hpp"
 
 namespace ringer::tools {
+
+namespace {
+
+constexpr uint32_t kChannelsPerScale = 128;
+constexpr float kLargestE4m3 = 448.0f;
+
+/// E4M3 by its definition: all finite values in order, and rounding by search. Shares nothing with
+/// the kernels' bit tricks.
+class E4m3 {
+ public:
+  E4m3() {
+    for (int code = 0; code < kCodes; ++code) {
+      const int exponent = code >> 3;
+      const int mantissa = code & 7;
+      values_[code] = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                    : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+    }
+  }
+  float decode(uint8_t code) const {
+    const float magnitude = values_[code & 0x7f];
+    return (code & 0x80) != 0 ? -magnitude : magnitude;
+  }
+  uint8_t encode(float value) const {
+    const float magnitude = std::min(std::fabs(value), kLargestE4m3);
+    const float* above = std::upper_bound(values_, values_ + kCodes, magnitude);
+    auto code = static_cast<int>(above - values_) - 1;
+    if (above != values_ + kCodes) {
+      const float down = magnitude - values_[code];
+      const float up = *above - magnitude;
+      if (up < down || (up == down && code % 2 != 0)) ++code;
+    }
+    return static_cast<uint8_t>(code | (std::signbit(value) ? 0x80 : 0));
+  }
+
+ private:
+  static constexpr int kCodes = 127;
+  float values_[kCodes] = {};
+};
+
+const E4m3 kE4m3;
+
+float scale_of(const uint8_t* scales, uint32_t group, ep::Dtype dtype) {
+  if (dtype == ep::Dtype::fp8_ue8m0) return std::ldexp(1.0f, scales[group] - 127);
+  float scale;
+  std::memcpy(&scale, scales + size_t{group} * sizeof(scale), sizeof(scale));
+  return scale;
+}
+
+void quantize(const uint16_t* x, uint32_t group, ep::Dtype dtype, uint8_t* payload,
+              uint8_t* scales) {
+  const uint32_t first = group * kChannelsPerScale;
+  float amax = 1e-4f;
+  for (uint32_t i = first; i < first + kChannelsPerScale; ++i) {
+    amax = std::max(amax, std::fabs(ep::bf16_to_float(x[i])));
+  }
+  float multiplier = kLargestE4m3 / amax;
+  const float scale = amax / kLargestE4m3;
+  if (dtype == ep::Dtype::fp8) {
+    std::memcpy(scales + size_t{group} * sizeof(scale), &scale, sizeof(scale));
+  } else {
+    int exponent;
+    const float fraction = std::frexp(scale, &exponent);  // scale = fraction * 2^exponent, >= 0.5
+    if (fraction == 0.5f) --exponent;
+    scales[group] = static_cast<uint8_t>(exponent + 127);
+    multiplier = std::ldexp(1.0f, -exponent);
+  }
+  for (uint32_t i = first; i < first + kChannelsPerScale; ++i) {
+    payload[i] = kE4m3.encode(ep::bf16_to_float(x[i]) * multiplier);
+  }
+}
+
+// BF16 has no scales, and no bytes may have no address.
+bool equal_bytes(const uint8_t* a, const uint8_t* b, size_t bytes) {
+  return bytes == 0 || std::memcmp(a, b, bytes) == 0;
+}
+
+}  // namespace
 
 RankInput make_input(const ep::Config& config, const Routing& routing, uint32_t rank,
                      uint64_t seed) {
@@ -54,8 +132,8 @@ EpReference::EpReference(const ep::Config& config, std::span<const RankInput> in
         std::memcpy(to, x, layout_.payload_bytes);
         continue;
       }
-      for (uint32_t g = 0; g < config.hidden / ep::kScaleGroup; ++g) {
-        ep::quantize_group(x, g, config.dtype, to, to + layout_.payload_bytes);
+      for (uint32_t g = 0; g < config.hidden / kChannelsPerScale; ++g) {
+        quantize(x, g, config.dtype, to, to + layout_.payload_bytes);
       }
     }
   }
@@ -108,8 +186,8 @@ void EpReference::check_dispatch(uint32_t rank, const ep::DispatchArgs& got,
         digest = hash_bytes(digest, x, layout_.payload_bytes);
         digest = hash_bytes(digest, scales, layout_.scale_bytes);
         if (got.source_info[row].k != static_cast<uint32_t>(k) ||
-            std::memcmp(x, expected, layout_.payload_bytes) != 0 ||
-            std::memcmp(scales, expected + layout_.payload_bytes, layout_.scale_bytes) != 0) {
+            !equal_bytes(x, expected, layout_.payload_bytes) ||
+            !equal_bytes(scales, expected + layout_.payload_bytes, layout_.scale_bytes)) {
           differences.add(where + ": token " + std::to_string(token) + " differs");
         }
       }
@@ -130,7 +208,10 @@ void EpReference::check_combine(uint32_t rank, const uint16_t* out,
   for (uint32_t token = 0; token < input.routing.tokens; ++token) {
     const uint8_t* x = payload(rank, token);
     for (uint32_t i = 0; i < config_.hidden; ++i) {
-      decoded[i] = ep::decode_channel(x, x + layout_.payload_bytes, config_.dtype, i);
+      decoded[i] = config_.dtype == ep::Dtype::bf16
+                       ? ep::bf16_to_float(inputs_[rank].x[size_t{token} * config_.hidden + i])
+                       : kE4m3.decode(x[i]) * scale_of(x + layout_.payload_bytes,
+                                                       i / kChannelsPerScale, config_.dtype);
     }
     std::fill(sum.begin(), sum.end(), 0.0f);
     for (uint32_t k = 0; k < config_.topk; ++k) {

@@ -116,11 +116,9 @@ uint32_t count_gpus_by_driver(std::string& trouble) {
 }  // namespace
 
 Libraries real_libraries() {
+  // Left loaded, as some are not made to be unloaded.
   const auto loadable = [](const char* soname) {
-    void* library = dlopen(soname, RTLD_LAZY | RTLD_LOCAL);
-    if (library == nullptr) return false;
-    dlclose(library);
-    return true;
+    return dlopen(soname, RTLD_LAZY | RTLD_LOCAL) != nullptr;
   };
   return {loadable, count_gpus_by_driver};
 }

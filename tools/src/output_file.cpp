@@ -35,12 +35,12 @@ OutputFile::OutputFile(const std::string& path) {
     throw UsageError("cannot write '" + path + "': " + reason);
   };
   std::error_code error;
-  // A link stays a link: its target is what is replaced.
-  path_ = fs::weakly_canonical(path, error);
-  if (error) reject(error.message());
-  const fs::file_status status = fs::status(path_, error);
+  const fs::file_status status = fs::status(path, error);
   if (fs::is_directory(status)) reject("it is a directory");
   in_place_ = fs::exists(status) && !fs::is_regular_file(status);
+  // A link stays a link: its target is what is replaced.
+  path_ = in_place_ ? fs::path(path) : fs::weakly_canonical(path, error);
+  if (path_.empty()) reject(error.message());
   const fs::path place = in_place_ ? path_ : path_.parent_path();
   if (access(place.c_str(), W_OK) != 0) reject(std::strerror(errno));
   if (!in_place_ && !fs::is_directory(place)) reject("'" + place.string() + "' is no directory");

@@ -118,6 +118,10 @@ class SoftQueuePair : public QueuePair {
 
   PostOutcome post(std::span<const WorkRequest> requests) override {
     if (Status status = queue_.completions().poll(); !status.ok()) return {status, 0};
+    const auto too_large = [](const WorkRequest& r) { return r.bytes > Wire::kMaxMessageBytes; };
+    if (std::any_of(requests.begin(), requests.end(), too_large)) {
+      return {make_status(StatusCode::invalid), 0};
+    }
     const size_t count = std::min<size_t>(requests.size(), queue_.credit());
     size_t posted = 0;
     while (posted < count) {
@@ -136,9 +140,19 @@ class SoftQueuePair : public QueuePair {
     return {make_status(posted < requests.size() ? StatusCode::no_credit : StatusCode::ok), posted};
   }
 
-  bool drained(Status& status) override {
+  uint64_t outstanding(Status& status) override {
     status = queue_.completions().poll();
-    return queue_.completions().cons_idx() == queue_.resv_head();
+    return queue_.resv_head() - queue_.completions().cons_idx();
+  }
+
+  Status first_error() const override {
+    Status status;
+    status.syndrome = nic_.first_error(view_.qpn, &status.wqe_index);
+    if (status.syndrome == 0) return {};
+    status.code = StatusCode::qp_error;
+    status.qpn = view_.qpn;
+    status.peer = view_.peer;
+    return status;
   }
 
   void post_receive(const LocalRef& buffer, uint32_t bytes) override {

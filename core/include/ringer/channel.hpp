@@ -3,6 +3,7 @@
 // queue pair can be posted to (IBGDA) or a host proxy must do it (FIFO); kernels never ask which.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -34,10 +35,30 @@ struct ChannelTable {
   uint32_t fifo_count;
   uint32_t window_lkey;
   uint8_t* window;
-  uint64_t window_bytes;
   uint64_t atomic_result_offset;  ///< 8 bytes of the own window where fetch-and-adds return
-  const uint32_t* stop;           ///< stop word of waits that concern no queue
 };
+
+/// Changes with the layout of anything that a channel reaches.
+inline constexpr uint32_t kChannelStamp = layout_hash({kDeviceQpStamp,
+                                                       sizeof(ChannelTable),
+                                                       offsetof(ChannelTable, peers),
+                                                       offsetof(ChannelTable, qps),
+                                                       offsetof(ChannelTable, fifos),
+                                                       offsetof(ChannelTable, window),
+                                                       offsetof(ChannelTable, atomic_result_offset),
+                                                       sizeof(ChannelPeer),
+                                                       offsetof(ChannelPeer, rkey),
+                                                       offsetof(ChannelPeer, base),
+                                                       offsetof(ChannelPeer, mapped),
+                                                       sizeof(DeviceFifo),
+                                                       offsetof(DeviceFifo, depth),
+                                                       offsetof(DeviceFifo, state),
+                                                       sizeof(FifoCommand),
+                                                       sizeof(FifoState),
+                                                       offsetof(FifoState, tail),
+                                                       offsetof(FifoState, done),
+                                                       offsetof(FifoState, error),
+                                                       offsetof(FifoState, error_peer)});
 
 /// Which command ring serves (queue, peer). All commands of one queue pair go to one ring, so their
 /// order holds; neighbours in either index land on different rings.
@@ -61,7 +82,7 @@ class Channel {
   /// Copies `bytes` from the own window to the peer's, in order with everything else put to the
   /// same (queue, peer). Called by one lane. Errors: deadline, qp_error, aborted.
   RINGER_HD Status put(uint32_t queue, uint32_t peer, uint64_t remote_offset, uint64_t local_offset,
-                       uint32_t bytes, PostFlags flags, const WaitLimit& limit) {
+                       uint64_t bytes, PostFlags flags, const WaitLimit& limit) {
     switch (t_.peers[peer].path) {
       case Path::ipc:
         std::memcpy(mapped(peer, remote_offset), t_.window + local_offset, bytes);
@@ -72,8 +93,7 @@ class Channel {
                  remote(peer, remote_offset), bytes, flags, limit)
             .status;
       case Path::fifo:
-        return fifo(queue, peer)
-            .push(FifoOp::put, queue, peer, remote_offset, local_offset, bytes, limit);
+        return push_put(queue, peer, remote_offset, local_offset, bytes, limit);
     }
     return make_status(StatusCode::invalid);
   }
@@ -154,6 +174,21 @@ class Channel {
   RINGER_HD Endpoint<P, Policy> endpoint(uint32_t queue, uint32_t peer) const {
     RINGER_ASSERT(queue < t_.queues && peer < t_.ranks);
     return {p_, t_.qps[uint64_t{queue} * t_.ranks + peer], policy_};
+  }
+  // A command is one WQE, so it carries no more than the NIC's largest message.
+  RINGER_HD Status push_put(uint32_t queue, uint32_t peer, uint64_t remote_offset,
+                            uint64_t local_offset, uint64_t bytes, const WaitLimit& limit) {
+    constexpr uint64_t kMax = mlx5::Wire::kMaxMessageBytes;
+    uint64_t done = 0;
+    do {
+      const uint64_t chunk = bytes - done < kMax ? bytes - done : kMax;
+      const Status status = fifo(queue, peer)
+                                .push(FifoOp::put, queue, peer, remote_offset + done,
+                                      local_offset + done, static_cast<uint32_t>(chunk), limit);
+      if (!status.ok()) return status;
+      done += chunk;
+    } while (done < bytes);
+    return {};
   }
   RINGER_HD Fifo<P> fifo(uint32_t queue, uint32_t peer) const {
     return {p_, t_.fifos[fifo_shard(queue, peer, t_.fifo_count)]};

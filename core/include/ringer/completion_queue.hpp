@@ -30,16 +30,16 @@ class CompletionQueue {
   /// must be signaled and rung, or nothing will ever arrive.
   /// Errors: qp_error or aborted as the queue's error says, deadline.
   RINGER_HD Status wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
-    const WaitLimit queue_limit{limit.expires_ns, &s_.error.code};
+    const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
     for (;;) {
       const Polled polled = poll_once();
-      if (!polled.status.ok()) return polled.status;
       if (cons_idx() >= target) return {};
+      if (!polled.status.ok()) return polled.status;
       // Either the awaited word changes or another poller has already consumed it for us.
       const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::acquire>(
           polled.next, [&](uint32_t now) { return now != polled.seen || cons_idx() >= target; },
           queue_limit, site);
-      if (outcome == WaitOutcome::stopped) return error_status();
+      if (outcome == WaitOutcome::stopped) return stopped_status();
       if (outcome == WaitOutcome::deadline) return deadline_status(target - 1);
     }
   }
@@ -73,6 +73,12 @@ class CompletionQueue {
     }
     const Status first = error_status();
     return first.ok() ? status : first;
+  }
+
+  /// What a stopped wait reports: the queue's error, or that the caller's stop word was set.
+  RINGER_HD Status stopped_status() const {
+    const Status status = error_status();
+    return status.ok() ? make_status(StatusCode::aborted) : status;
   }
 
   /// What a wait for the WQE at `index` reports when its time is up.

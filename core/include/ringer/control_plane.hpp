@@ -97,11 +97,16 @@ class QueuePair {
   virtual void connect(const QueuePairAddress& remote, uint32_t peer) = 0;
   /// The view a kernel posts through; valid while this object lives. Only after connect().
   virtual DeviceQp device_view() const = 0;
-  /// Host posting, by one thread: as many as there is credit for, with one doorbell, the last one
-  /// signaled. Never waits. A queue pair is posted to by the host or by kernels, not by both.
+  /// Host posting, by one thread: as many as there is credit for, the last one signaled and rung,
+  /// and a doorbell where a half ring ends. Never waits. A queue pair is posted to by the host or
+  /// by kernels, not by both. Errors: no_credit, invalid (a request above the largest message),
+  /// qp_error, aborted.
   virtual PostOutcome post(std::span<const WorkRequest> requests) = 0;
-  /// Takes in completions. True when nothing is outstanding.
-  virtual bool drained(Status& status) = 0;
+  /// Takes in completions; returns how many posted WQEs are not known complete.
+  virtual uint64_t outstanding(Status& status) = 0;
+  /// The error that put the queue pair into its error state, as the NIC itself knows it; ok if
+  /// there is none. A collapsed completion queue may show only the flush that followed.
+  virtual Status first_error() const = 0;
   /// Hands the NIC a receive buffer for SENDs, or a place in line for a WRITE with immediate.
   /// Errors: BackendError when the receive ring is full.
   virtual void post_receive(const LocalRef& buffer, uint32_t bytes) = 0;

@@ -2,7 +2,9 @@
 // The device's view of a queue pair: raw pointers and heads, nothing that owns.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <type_traits>
 
 #include <ringer/status.hpp>
@@ -57,10 +59,37 @@ struct DeviceQp {
   SqState* state;
 };
 
-/// Version in the high half, sizes in the low: any change of layout changes the stamp.
-inline constexpr uint32_t kDeviceQpStamp = (1u << 24) |
-                                           (static_cast<uint32_t>(sizeof(SqState)) << 8) |
-                                           static_cast<uint32_t>(sizeof(DeviceQp));
+/// Hash of a list of sizes and offsets: what host and device must agree on.
+constexpr uint32_t layout_hash(std::initializer_list<size_t> layout) {
+  uint32_t hash = 2166136261u;  // FNV-1a
+  for (const size_t value : layout) hash = (hash ^ static_cast<uint32_t>(value)) * 16777619u;
+  return hash;
+}
+
+/// Changes with any size or offset of DeviceQp and SqState.
+inline constexpr uint32_t kDeviceQpStamp = layout_hash({sizeof(DeviceQp),
+                                                        offsetof(DeviceQp, qpn),
+                                                        offsetof(DeviceQp, peer),
+                                                        offsetof(DeviceQp, sq_wqebbs),
+                                                        offsetof(DeviceQp, cq_cqes),
+                                                        offsetof(DeviceQp, cq_mode),
+                                                        offsetof(DeviceQp, sq),
+                                                        offsetof(DeviceQp, cq),
+                                                        offsetof(DeviceQp, dbr),
+                                                        offsetof(DeviceQp, cq_dbr),
+                                                        offsetof(DeviceQp, doorbell),
+                                                        offsetof(DeviceQp, state),
+                                                        sizeof(SqState),
+                                                        offsetof(SqState, resv_head),
+                                                        offsetof(SqState, ready_head),
+                                                        offsetof(SqState, prod_idx),
+                                                        offsetof(SqState, cons_idx),
+                                                        offsetof(SqState, cq_ci),
+                                                        offsetof(SqState, cq_lock),
+                                                        offsetof(SqState, error),
+                                                        offsetof(QueueError, claimed),
+                                                        offsetof(QueueError, syndrome),
+                                                        offsetof(QueueError, wqe_index)});
 
 static_assert(sizeof(DeviceQp) == 72 && sizeof(SqState) == 384);
 static_assert(std::is_trivially_copyable_v<DeviceQp> && std::is_standard_layout_v<DeviceQp>);

@@ -45,7 +45,13 @@ class Endpoint {
  public:
   using Head = typename Wire::Head;
 
+  /// `qp` must outlive the endpoint.
   RINGER_HD Endpoint(P p, const DeviceQp& qp, Policy policy = {}) : sq_(p, qp, policy) {}
+
+  Endpoint(P p, DeviceQp&& qp, Policy policy = {}) = delete;
+
+  /// False if `qp` was made by a host with another layout of it: check once, at launch.
+  RINGER_HD bool compatible() const { return sq_.qp().layout_stamp == kDeviceQpStamp; }
 
   /// Writes `bytes` at `local` to `remote`. Zero bytes is a WRITE without a data segment; more than
   /// the NIC's largest message is split.

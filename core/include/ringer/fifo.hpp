@@ -66,7 +66,7 @@ class Fifo {
         [&](uint64_t tail) {
           return ticket < tail + fifo_.depth;
         },  // pairs with the proxy's release
-        WaitLimit{limit.expires_ns, &s_.error.code}, "fifo credit");
+        limit.with_queue_error(&s_.error.code), "fifo credit");
     if (outcome != WaitOutcome::done) return abandoned(outcome);
     FifoCommand& slot = fifo_.commands[ticket & (fifo_.depth - 1)];
     slot.remote_offset = remote_offset;
@@ -85,9 +85,12 @@ class Fifo {
     const uint64_t head = p_.template load<Scope::gpu, Order::relaxed>(&s_.head);
     const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::acquire>(
         &s_.done, [&](uint64_t done) { return done >= head; },  // pairs with the proxy's release
-        WaitLimit{limit.expires_ns, &s_.error.code}, "fifo flush");
+        limit.with_queue_error(&s_.error.code), "fifo flush");
+    if (outcome == WaitOutcome::deadline) return make_status(StatusCode::deadline);
     // Commands that a failed queue pair swallowed count as done, too.
-    return outcome == WaitOutcome::deadline ? make_status(StatusCode::deadline) : error_status();
+    const Status failed = error_status();
+    if (outcome == WaitOutcome::done || !failed.ok()) return failed;
+    return make_status(StatusCode::aborted);
   }
 
   RINGER_HD Status error_status() const {
@@ -106,14 +109,15 @@ class Fifo {
  private:
   // The ticket leaves a hole that the proxy will never pass, so the ring is failed for everybody.
   RINGER_HD Status abandoned(WaitOutcome outcome) {
-    if (outcome == WaitOutcome::stopped) return error_status();
+    const StatusCode code =
+        outcome == WaitOutcome::deadline ? StatusCode::deadline : StatusCode::aborted;
     if (p_.template exchange<Scope::sys, Order::acq_rel>(&s_.error.claimed, 1u) == 0) {
       s_.error_peer = kNoPeer;
       p_.template store<Scope::sys, Order::release>(
-          &s_.error.code,
-          static_cast<uint32_t>(StatusCode::deadline));  // pairs with error_status()
+          &s_.error.code, static_cast<uint32_t>(code));  // pairs with error_status()
     }
-    return make_status(StatusCode::deadline);
+    const Status first = error_status();
+    return first.ok() ? make_status(code) : first;
   }
 
   P p_;

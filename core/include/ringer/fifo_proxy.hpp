@@ -52,7 +52,8 @@ class FifoProxy {
   struct Lane {
     QueuePair* qp;
     std::deque<WorkRequest> pending;
-    bool busy = false;  ///< has transfers that are not known complete
+    std::deque<uint64_t> tickets;  ///< of the pending and the outstanding, oldest first
+    bool busy = false;             ///< has transfers that are not known complete
   };
 
   bool take_commands();
@@ -68,6 +69,7 @@ class FifoProxy {
   std::vector<Lane*> active_;
   std::vector<WorkRequest> batch_;
   uint64_t taken_ = 0;
+  uint64_t done_ = 0;
   uint64_t posted_ = 0;
   uint64_t batches_ = 0;
   size_t pending_ = 0;

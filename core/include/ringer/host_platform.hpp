@@ -85,11 +85,15 @@ class HostPlatform {
 
  protected:
   bool stop_requested(const WaitLimit& limit) const {
-    // pairs with the release that set the stop word
-    return limit.stop != nullptr && load<Scope::sys, Order::acquire>(limit.stop) != 0;
+    return is_set(limit.stop) || is_set(limit.queue_error);
   }
 
  private:
+  bool is_set(const uint32_t* word) const {
+    // pairs with the release that set the stop word
+    return word != nullptr && load<Scope::sys, Order::acquire>(word) != 0;
+  }
+
   static constexpr uint32_t kSpinsPerYield = 64;
 
   static constexpr std::memory_order order(Order o) {

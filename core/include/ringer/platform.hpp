@@ -10,11 +10,17 @@
 
 namespace ringer {
 
-/// When a wait gives up: at `expires_ns` on the platform's own clock, or as soon as the word at
-/// `stop` is not zero. `stop` may be null.
+/// When a wait gives up: at `expires_ns` on the platform's own clock, or as soon as one of the stop
+/// words is not zero. Both may be null: `stop` is the caller's, `queue_error` is put in by waits on
+/// a queue.
 struct WaitLimit {
   uint64_t expires_ns = ~uint64_t{0};
   const uint32_t* stop = nullptr;
+  const uint32_t* queue_error = nullptr;
+
+  RINGER_HD WaitLimit with_queue_error(const uint32_t* error) const {
+    return {expires_ns, stop, error};
+  }
 };
 
 enum class WaitOutcome { done, deadline, stopped };
@@ -63,7 +69,7 @@ concept Platform = std::copyable<P> &&
 template <Platform P>
 RINGER_HD WaitLimit limit_after(P& p, uint64_t timeout_ns, const uint32_t* stop = nullptr) {
   const uint64_t now = p.now_ns();
-  return {now + timeout_ns < now ? ~uint64_t{0} : now + timeout_ns, stop};
+  return {now + timeout_ns < now ? ~uint64_t{0} : now + timeout_ns, stop, nullptr};
 }
 
 }  // namespace ringer

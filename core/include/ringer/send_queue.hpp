@@ -102,7 +102,7 @@ class SendQueue {
     if constexpr (kExclusive) {
       return {};
     } else {
-      const WaitLimit queue_limit{limit.expires_ns, &s_.error.code};
+      const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
       for (;;) {
         // pairs with release_ticket(): release, in the previous owner
         if (p_.template compare_exchange<kScope, Order::acquire>(&s_.ready_head, range.base,
@@ -113,8 +113,8 @@ class SendQueue {
             &s_.ready_head, [&](uint64_t head) { return head == range.base; }, queue_limit,
             "publish turn");
         if (outcome == WaitOutcome::done) continue;
-        return outcome == WaitOutcome::stopped ? cq_.error_status()
-                                               : cq_.fail(cq_.deadline_status(range.base));
+        return cq_.fail(outcome == WaitOutcome::stopped ? cq_.stopped_status()
+                                                        : cq_.deadline_status(range.base));
       }
     }
   }
@@ -137,7 +137,7 @@ class SendQueue {
 
   /// Announces everything published so far that has not been announced: the stranded tail.
   RINGER_HD Status ring(const WaitLimit& limit) {
-    const WaitLimit queue_limit{limit.expires_ns, &s_.error.code};
+    const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
     for (;;) {
       const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
       if ((head & kTicketHeld) == 0) {
@@ -158,7 +158,7 @@ class SendQueue {
       const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
           &s_.ready_head, [](uint64_t now) { return (now & kTicketHeld) == 0; }, queue_limit,
           "publish ticket");
-      if (outcome == WaitOutcome::stopped) return cq_.error_status();
+      if (outcome == WaitOutcome::stopped) return cq_.stopped_status();
       if (outcome == WaitOutcome::deadline) return cq_.deadline_status(head & ~kTicketHeld);
     }
   }

@@ -17,7 +17,7 @@ namespace ringer {
 /// - `sum(n, f)`: the sum of f(i) for all i < n, to all lanes.
 /// - `broadcast(f)`: f() on one lane, its value to all.
 /// - `sync`, `block_sync`, `grid_sync`: barriers, also memory fences of that scope.
-/// - `group_sync(id, warps)`: named barrier `id` (0..15) among `warps` warps of this block.
+/// - `group_sync(id, warps)`: named barrier `id` (0..14) among `warps` warps of this block.
 /// - `shared(bytes)`: this block's shared memory, zeroed at launch, the same for all its warps.
 template <class W>
 concept Warp = std::copyable<W> && requires(W w, uint32_t n) {

@@ -160,19 +160,25 @@ void Buffer::build_table(Exchange& exchange) {
   state_.combine_flags_sent = state_.dispatch_flags_sent + 2 * experts;
   state_.dispatch_epoch = state_.combine_epoch = config_.start_epoch;
 
-  table_ = {
-      kDeviceQpStamp,      rank_,         config_.ranks,  config_.experts_per_rank,
-      peers_.data(),       qps_.data(),   fifos_.data(),  static_cast<uint32_t>(fifos_.size()),
-      region_->lkey(),     window_->base, window_->bytes, layout_.atomic_result_at,
-      &state_.failure.code};
+  table_.layout_stamp = kChannelStamp;
+  table_.rank = rank_;
+  table_.ranks = config_.ranks;
+  table_.queues = config_.experts_per_rank;
+  table_.peers = peers_.data();
+  table_.qps = qps_.data();
+  table_.fifos = fifos_.data();
+  table_.fifo_count = static_cast<uint32_t>(fifos_.size());
+  table_.window_lkey = region_->lkey();
+  table_.window = window_->base;
+  table_.atomic_result_offset = layout_.atomic_result_at;
   for (const auto& ring : rings_) {
     proxies_.push_back(std::make_unique<FifoProxy>(*ring, FifoProxyConfig{&table_, &queue_pairs_}));
   }
 }
 
 CommonArgs Buffer::common_args() {
-  return {table_, layout_, config_.dtype, config_.flags, config_.doorbell, config_.timeout_ns,
-          &state_};
+  return {kArgsStamp,         table_, layout_, config_.dtype, config_.flags, config_.doorbell,
+          config_.timeout_ns, &state_};
 }
 
 uint16_t* Buffer::combine_stage(uint32_t local_expert) const {
@@ -198,8 +204,8 @@ bool Buffer::quiet() {
     if (path_to(peer) != Path::ibgda) continue;
     for (uint32_t queue = 0; queue < config_.experts_per_rank; ++queue) {
       Status status;
-      const bool drained = queue_pairs_[size_t{queue} * config_.ranks + peer]->drained(status);
-      if (!drained && status.ok()) return false;
+      const auto& qp = queue_pairs_[size_t{queue} * config_.ranks + peer];
+      if (qp->outstanding(status) != 0 && status.ok()) return false;
     }
   }
   for (const auto& ring : rings_) {
@@ -212,6 +218,18 @@ bool Buffer::quiet() {
     }
   }
   return true;
+}
+
+std::string Buffer::describe_failure() const {
+  FailureRecord cause = state_.failure;
+  for (const auto& qp : queue_pairs_) {
+    if (!qp || cause.syndrome != static_cast<uint32_t>(mlx5::Syndrome::flushed)) continue;
+    const Status first = qp->first_error();
+    if (first.ok() || first.qpn != cause.qpn) continue;
+    cause.syndrome = first.syndrome;
+    cause.wqe_index = first.wqe_index;
+  }
+  return describe(cause);
 }
 
 std::vector<FifoProxy*> Buffer::proxies() const {

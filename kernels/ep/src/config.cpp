@@ -49,6 +49,10 @@ void validate(const Config& c) {
   require(power_of_two(c.fifo_depth) && c.fifo_count >= 1 && c.fifo_count <= 64,
           "fifo depth must be a power of two and the number of fifos 1 to 64");
   require(c.timeout_ns > 0, "timeout must be positive");
+  // A flag that was never written reads as tag 0: both buffers must have been used before the tag
+  // wraps.
+  require(static_cast<uint32_t>(c.start_epoch) < 0xfffffffeu,
+          "start epoch is " + text(c.start_epoch) + "; its low half must be below 4294967294");
 }
 
 Layout make_layout(const Config& c) {

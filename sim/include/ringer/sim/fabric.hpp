@@ -70,10 +70,6 @@ class Fabric {
   Gate& gate() { return gate_; }
   uint64_t violation_count() const;
   std::vector<Violation> violations() const;
-  /// Grows with every piece of work done; for "is anything still moving".
-  uint64_t activity() const { return activity_.load(std::memory_order_acquire); }
-  /// Grows with every turn that found nothing to do.
-  uint64_t idle_turns() const { return idle_turns_.load(std::memory_order_acquire); }
 
  private:
   static constexpr uint32_t kMaxNics = 4096;
@@ -82,8 +78,6 @@ class Fabric {
   Gate gate_;
   mutable std::mutex nics_mutex_;
   std::vector<std::unique_ptr<Nic>> nics_;
-  std::atomic<uint64_t> activity_{0};
-  std::atomic<uint64_t> idle_turns_{0};
 };
 
 /// Runs a fabric's engine on a thread of its own until destroyed. Idle turns first yield, then nap:

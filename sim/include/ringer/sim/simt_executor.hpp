@@ -70,7 +70,8 @@ class SimtExecutor {
     uint32_t arrived = 0;
     uint64_t generation = 0;
   };
-  static constexpr uint32_t kNamedBarriers = 16;
+  // A GPU block has 16 barriers, one of which is block_sync.
+  static constexpr uint32_t kNamedBarriers = 15;
   struct BlockState {
     Barrier all;
     Barrier named[kNamedBarriers];

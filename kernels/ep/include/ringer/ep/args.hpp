@@ -2,6 +2,7 @@
 // What the kernels are given: plain data, copied to the device as it is.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include <ringer/channel.hpp>
@@ -49,6 +50,7 @@ struct DeviceState {
 
 /// Shared by all kernels of a rank.
 struct CommonArgs {
+  uint32_t layout_stamp;
   ChannelTable channel;
   Layout layout;
   Dtype dtype;
@@ -83,5 +85,15 @@ struct CombineArgs {
   const uint64_t* recv_ranges;    ///< of dispatch
   uint16_t* out;                  ///< out: [tokens][hidden] BF16
 };
+
+/// Changes with the layout of anything that the kernels are given.
+inline constexpr uint32_t kArgsStamp = layout_hash(
+    {kChannelStamp, sizeof(CommonArgs), offsetof(CommonArgs, layout), offsetof(CommonArgs, dtype),
+     offsetof(CommonArgs, doorbell), offsetof(CommonArgs, state), sizeof(Layout),
+     offsetof(Layout, message_bytes), offsetof(Layout, parity_bytes),
+     offsetof(Layout, atomic_result_at), sizeof(DeviceState), offsetof(DeviceState, send_counters),
+     offsetof(DeviceState, failure), sizeof(DispatchArgs), offsetof(DispatchArgs, topk_idx),
+     offsetof(DispatchArgs, recv_count), sizeof(CombineArgs), offsetof(CombineArgs, topk_weights),
+     offsetof(CombineArgs, out)});
 
 }  // namespace ringer::ep

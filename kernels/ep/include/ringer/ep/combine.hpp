@@ -36,7 +36,7 @@ RINGER_HD void send_row(KernelContext<P, W>& ctx, const W& w, const CombineArgs&
 template <Platform P, Warp W>
 RINGER_HD void combine_send(P p, W w, const CombineArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::combine_send);
-  if (!ctx.compatible()) return;
+  if (!ctx.accepts(a.tokens)) return;
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.combine_epoch);
@@ -91,7 +91,7 @@ RINGER_HD void reduce_token(const W& w, const CombineArgs& a, uint64_t parity, u
 template <Platform P, Warp W>
 RINGER_HD void combine_receive(P p, W w, const CombineArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::combine_receive);
-  if (!ctx.compatible()) return;
+  if (!ctx.accepts(a.tokens)) return;
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.combine_epoch);

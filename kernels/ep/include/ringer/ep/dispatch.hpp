@@ -58,11 +58,12 @@ RINGER_HD uint32_t count_messages(const W& w, const DispatchArgs& a, uint32_t ex
 template <Platform P, Warp W>
 RINGER_HD void dispatch_send(P p, W w, const DispatchArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::dispatch_send);
-  if (!ctx.compatible()) return;
+  if (!ctx.accepts(a.tokens)) return;
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.dispatch_epoch);
   const uint64_t parity = epoch & 1;
+  const uint32_t experts = layout.ranks * layout.experts_per_rank;
 
   for (uint64_t token = warp_in_grid(w); token < a.tokens; token += warps_in_grid(w)) {
     const int32_t* row = a.topk_idx + token * layout.topk;
@@ -72,11 +73,14 @@ RINGER_HD void dispatch_send(P p, W w, const DispatchArgs& a) {
     w.sync();  // all lanes' stores before one lane posts
     for (uint32_t k = 0; k < layout.topk; ++k) {
       if (row[k] < 0 || first_of(row, k) != k) continue;
+      if (static_cast<uint32_t>(row[k]) >= experts) {
+        ctx.fail(make_status(StatusCode::invalid), kNoPeer);
+        continue;
+      }
       send_token(ctx, w, a, parity, token, static_cast<uint32_t>(row[k]));
     }
   }
 
-  const uint32_t experts = layout.ranks * layout.experts_per_rank;
   for (uint32_t expert = warp_in_grid(w); expert < experts; expert += warps_in_grid(w)) {
     const uint32_t peer = expert / layout.experts_per_rank;
     const uint32_t local_expert = expert % layout.experts_per_rank;
@@ -88,7 +92,10 @@ RINGER_HD void dispatch_send(P p, W w, const DispatchArgs& a) {
             return high_half(now) == count;
           },  // pairs with send_token(): release
           WaitLimit{ctx.limit().expires_ns, nullptr}, "messages of an expert posted");
-      if (posted != WaitOutcome::done) ctx.fail(make_status(StatusCode::deadline), peer);
+      if (posted != WaitOutcome::done) {  // no flag may promise what has not been sent
+        ctx.fail(make_status(StatusCode::deadline), peer);
+        return;
+      }
       p.template store<Scope::gpu, Order::relaxed>(&state.send_counters[expert], uint64_t{0});
       ctx.send_flag(local_expert, peer,
                     layout.dispatch_flag(parity, local_expert, a.common.channel.rank), epoch, count,
@@ -115,12 +122,12 @@ RINGER_HD void receive_token(KernelContext<P, W>& ctx, const W& w, const Dispatc
       std::memcpy(&entry, message + sizeof(header) + k * sizeof(entry), sizeof(entry));
       if (entry == static_cast<int32_t>(expert)) break;
     }
-    // The flag promised this message: another epoch or expert here means payload behind its flag.
-    if (header.epoch != low_half(epoch) || k == layout.topk) {
-      ctx.fail(make_status(StatusCode::invalid), source);
-      k = 0;
-    }
-    a.source_info[row] = {header.token, k};
+    // The flag promised this message: anything else here means payload behind its flag. The row
+    // must stay harmless all the same, for a combine may follow in this launch.
+    const bool expected = header.epoch == low_half(epoch) && header.topk == layout.topk &&
+                          header.token < layout.max_tokens && k < layout.topk;
+    if (!expected) ctx.fail(make_status(StatusCode::invalid), source);
+    a.source_info[row] = expected ? SourceInfo{header.token, k} : SourceInfo{0, 0};
   });
   const uint8_t* payload = message + layout.payload_offset;
   copy_warp(w, a.recv_x + row * layout.payload_bytes, payload, layout.payload_bytes);
@@ -133,7 +140,7 @@ RINGER_HD void receive_token(KernelContext<P, W>& ctx, const W& w, const Dispatc
 template <Platform P, Warp W>
 RINGER_HD void dispatch_receive(P p, W w, const DispatchArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::dispatch_receive);
-  if (!ctx.compatible()) return;
+  if (!ctx.accepts(a.tokens)) return;
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.dispatch_epoch);

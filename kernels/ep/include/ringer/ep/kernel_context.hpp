@@ -50,7 +50,7 @@ RINGER_HD WarpGroup make_group(const W& w) {
 }
 
 /// Barrier among the warps of a group, and a fence. Groups of one warp need no named barrier, of
-/// which there are only 16.
+/// which there are only 15.
 template <Warp W>
 RINGER_HD void sync_group(const W& w, const WarpGroup& group) {
   if (group.warps == 1) {
@@ -83,9 +83,11 @@ class KernelContext {
         limit_(limit_after(p, args.timeout_ns, &args.state->failure.code)) {}
 
   /// False, and the rank has failed, if this kernel was compiled for other structures than the host
-  /// that launched it.
-  RINGER_HD bool compatible() {
-    if (args_.channel.layout_stamp == kDeviceQpStamp) return true;
+  /// that launched it, or is given more tokens than the window has room for.
+  RINGER_HD bool accepts(uint32_t tokens) {
+    const bool compatible =
+        args_.layout_stamp == kArgsStamp && args_.channel.layout_stamp == kChannelStamp;
+    if (compatible && tokens <= args_.layout.max_tokens) return true;
     fail(make_status(StatusCode::invalid), kNoPeer);
     return false;
   }
@@ -99,16 +101,12 @@ class KernelContext {
   /// leaves before that, so that the next call may follow in the same launch.
   RINGER_HD void finish(uint64_t* completed, uint64_t epoch) {
     w_.grid_sync();
-    w_.leader([&] {
-      if (warp_in_grid(w_) == 0) {
+    if (warp_in_grid(w_) == 0) {
+      w_.leader([&] {
         p_.template store<Scope::gpu, Order::release>(completed, epoch);  // pairs with epoch()
-      } else {
-        p_.template wait_until<Scope::gpu, Order::relaxed>(
-            completed, [&](uint64_t now) { return now == epoch; },
-            WaitLimit{limit_.expires_ns, nullptr}, "end of the call");
-      }
-    });
-    w_.sync();
+      });
+    }
+    w_.grid_sync();
   }
 
   /// Tells `peer` that `count` items of this epoch are behind it: the signaled, rung tail of a

@@ -80,7 +80,8 @@ RINGER_HD inline GroupScale group_scale(float amax) {
 /// The same with the sent scale rounded up to a power of two; `*exponent` is its UE8M0 code.
 RINGER_HD inline GroupScale group_scale_ue8m0(float amax, uint8_t* exponent) {
   const uint32_t bits = bits_of(group_scale(amax).dequantize);
-  const uint32_t e = (bits >> 23) + ((bits & 0x7fffff) != 0 ? 1 : 0);
+  const uint32_t rounded = (bits >> 23) + ((bits & 0x7fffff) != 0 ? 1 : 0);
+  const uint32_t e = rounded < 253 ? rounded : 253;  // 254 has no normal inverse, 255 is NaN
   *exponent = static_cast<uint8_t>(e);
   return {float_of((254 - e) << 23), float_of(e << 23)};
 }
