@@ -95,14 +95,6 @@ tsan_runner() {
   fi
 }
 
-race_ep() {
-  local path
-  for path in ibgda fifo ipc; do
-    "${runner[@]}" build/tsan/tools/ringer ep --ranks 3 --tokens 16 --hidden 256 --topk 4 \
-      --iters 3 --path "$path" || return 1
-  done
-}
-
 tidy() {
   local files
   mapfile -t files < <(git ls-files -co --exclude-standard 'core/src/*.cpp' 'sim/src/*.cpp' \
@@ -144,10 +136,9 @@ fi
 if stage build_asan build asan all -DRINGER_BENCH=OFF; then tests test_asan asan; fi
 
 if tsan_runner; then
-  # Only what has threads: the tests with that label, and the command.
-  if stage build_tsan build tsan "ringer_unit_tests ringer" -DRINGER_BENCH=OFF; then
+  # Only what has threads: the tests with that label.
+  if stage build_tsan build tsan "ringer_unit_tests ringer_ep_tests" -DRINGER_BENCH=OFF; then
     tests test_tsan tsan -L threads
-    stage ep_tsan race_ep
   fi
   runner=()
 else
