@@ -292,6 +292,9 @@ TEST_CASE("a wait that cannot end is a failed run, not a hang", "[cli]") {
   const auto root = nlohmann::json::parse(in);
   CHECK(root["ok"] == false);
   CHECK(root["rows"].empty());
+  CHECK(root["nic"]["wqes"] > 0);  // what the NIC did matters most when something failed
+  slow.back() = "/dev/full";
+  CHECK(run_ringer(slow).exit_code == 1);  // not what became of the report
   CHECK(root["error"].is_string());
 }
 

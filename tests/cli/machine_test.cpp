@@ -80,6 +80,9 @@ TEST_CASE("a control group's limit bounds the memory", "[machine]") {
   CHECK(available_memory(machine.root()) == 2048 * 1024);
   machine.add_file("sys/fs/cgroup/memory.max", "1000\n");
   CHECK(available_memory(machine.root()) == 900);
+  // Page cache that the kernel gives back on demand is not in the way.
+  machine.add_file("sys/fs/cgroup/memory.stat", "anon 10\ninactive_file 60\nactive_file 30\n");
+  CHECK(available_memory(machine.root()) == 960);
   machine.add_file("sys/fs/cgroup/memory/memory.limit_in_bytes", "500\n");
   machine.add_file("sys/fs/cgroup/memory/memory.usage_in_bytes", "600\n");
   CHECK(available_memory(machine.root()) == 0);

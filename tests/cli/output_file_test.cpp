@@ -47,6 +47,28 @@ TEST_CASE("a device is written to and stays a device", "[output]") {
   CHECK_THROWS_AS(OutputFile("/dev/full").write("text"), std::system_error);
 }
 
+TEST_CASE("a bare name is a file of the working directory", "[output]") {
+  const test::TemporaryDirectory directory;
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(directory.path());
+  std::string refusal;
+  try {
+    OutputFile("out.json").write("new");
+  } catch (const std::exception& error) {
+    refusal = error.what();
+  }
+  std::filesystem::current_path(before);
+  CHECK(refusal.empty());
+  CHECK(content(directory.path() / "out.json") == "new");
+}
+
+TEST_CASE("a name as long as names can be is written", "[output]") {
+  const test::TemporaryDirectory directory;
+  const auto file = directory.path() / std::string(255, 'n');
+  OutputFile(file.string()).write("new");
+  CHECK(content(file) == "new");
+}
+
 TEST_CASE("a place that cannot be written is refused at once", "[output]") {
   const test::TemporaryDirectory directory;
   const std::string file = directory.write("file", "");

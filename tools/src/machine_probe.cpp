@@ -43,6 +43,17 @@ std::optional<uint64_t> first_number(const fs::path& file) {
   return value;
 }
 
+// The number behind `name` in a file of "name number" lines.
+std::optional<uint64_t> named_number(const fs::path& file, const std::string& name) {
+  std::ifstream in(file);
+  std::string word;
+  uint64_t value = 0;
+  while (in >> word >> value) {
+    if (word == name) return value;
+  }
+  return std::nullopt;
+}
+
 bool is_numbered(const std::string& name, std::string_view prefix) {
   return name.size() > prefix.size() && name.starts_with(prefix) &&
          std::all_of(name.begin() + static_cast<ptrdiff_t>(prefix.size()), name.end(),
@@ -141,15 +152,21 @@ Libraries recorded_libraries(const fs::path& root) {
 uint64_t available_memory(const fs::path& root) {
   uint64_t available = meminfo_bytes(root, "MemAvailable:");
   const fs::path groups = root / "sys/fs/cgroup";
+  struct GroupFiles {
+    const char *limit, *used, *statistics, *cache;
+  };
   // Version 2, then version 1; "max" and absent files are no number and no limit.
-  for (const auto& [limit_file, used_file] :
-       {std::pair{groups / "memory.max", groups / "memory.current"},
-        std::pair{groups / "memory/memory.limit_in_bytes",
-                  groups / "memory/memory.usage_in_bytes"}}) {
-    const std::optional<uint64_t> limit = first_number(limit_file);
-    const std::optional<uint64_t> used = first_number(used_file);
+  for (const GroupFiles& files :
+       {GroupFiles{"memory.max", "memory.current", "memory.stat", "inactive_file"},
+        GroupFiles{"memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes",
+                   "memory/memory.stat", "total_inactive_file"}}) {
+    const std::optional<uint64_t> limit = first_number(groups / files.limit);
+    const std::optional<uint64_t> used = first_number(groups / files.used);
     if (!limit || !used) continue;
-    const uint64_t left = *limit > *used ? *limit - *used : 0;
+    // The page cache counts as used and is given up on demand.
+    const uint64_t cache = named_number(groups / files.statistics, files.cache).value_or(0);
+    const uint64_t held = *used > cache ? *used - cache : 0;
+    const uint64_t left = *limit > held ? *limit - held : 0;
     available = available == 0 ? left : std::min(available, left);
   }
   return available;

@@ -54,7 +54,7 @@ int run(Command& command, const std::string& help) {
   } catch (const std::bad_alloc&) {
     return complain(kExitEnvironment, "out of memory", "try a smaller shape");
   } catch (const std::system_error& e) {
-    return complain(kExitEnvironment, std::string("the system refuses: ") + e.what(), kAskInfo);
+    return complain(kExitEnvironment, e.what(), "the run is over; make room for its result");
   } catch (const std::exception& e) {
     return complain(kExitFailed, std::string("internal error: ") + e.what(),
                     "please report this with the command line");

@@ -38,8 +38,9 @@ OutputFile::OutputFile(const std::string& path) {
   const fs::file_status status = fs::status(path, error);
   if (fs::is_directory(status)) reject("it is a directory");
   in_place_ = fs::exists(status) && !fs::is_regular_file(status);
-  // A link stays a link: its target is what is replaced.
-  path_ = in_place_ ? fs::path(path) : fs::weakly_canonical(path, error);
+  // A link stays a link: its target is what is replaced. Absolute first, for a bare name that does
+  // not exist has no parent otherwise.
+  path_ = in_place_ ? fs::path(path) : fs::weakly_canonical(fs::absolute(path), error);
   if (path_.empty()) reject(error.message());
   const fs::path place = in_place_ ? path_ : path_.parent_path();
   if (access(place.c_str(), W_OK) != 0) reject(std::strerror(errno));
@@ -48,7 +49,8 @@ OutputFile::OutputFile(const std::string& path) {
 
 void OutputFile::write(const std::string& text) const {
   if (in_place_) return write_plain(path_, text);
-  const fs::path temporary = path_.string() + ".tmp." + std::to_string(getpid());
+  // Not made of the file's own name, which may be as long as names can be.
+  const fs::path temporary = path_.parent_path() / (".ringer." + std::to_string(getpid()) + ".tmp");
   std::error_code error;
   try {
     write_plain(temporary, text);
