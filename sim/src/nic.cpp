@@ -125,6 +125,7 @@ void Nic::destroy_queue_pair(Qpn qpn) {
   NicQueuePair& qp = queue_pair(qpn, "destroy_queue_pair");
   const uint32_t slot = slot_of_qpn(qpn);
   std::erase(active_, &qp);
+  std::erase(flushing_, &qp);
   queue_pairs_[slot].reset();
   ++generations_[slot];
   std::atomic_ref(doorbells_[slot]).store(0, std::memory_order_relaxed);
@@ -148,6 +149,7 @@ bool Nic::step(uint32_t wqe_budget) {
   if (!powered_) return false;
   bool any = see_doorbells();
   NicExecutor executor(*this);
+  for (NicQueuePair* qp : flushing_) executor.flush_receives(*qp);
   uint32_t left = wqe_budget;
   for (size_t visits = active_.size(); visits > 0 && left > 0; --visits) {
     if (turn_ >= active_.size()) turn_ = 0;

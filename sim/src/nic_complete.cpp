@@ -64,6 +64,12 @@ void NicExecutor::enter_error(NicQueuePair& qp) {
   if (qp.state == NicQueuePair::State::error) return;
   qp.state = NicQueuePair::State::error;
   if (qp.rings.rq_wqes == 0) return;
+  nic_.flushing_.push_back(&qp);
+  flush_receives(qp);
+}
+
+// A receive queue in error has no doorbell of its own: its record is looked at in each turn.
+void NicExecutor::flush_receives(NicQueuePair& qp) {
   while (receive_ready(qp)) {
     const CqeFields fields{mlx5::CqeOpcode::responder_error,
                            qp.rq_ci,

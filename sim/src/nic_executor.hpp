@@ -33,6 +33,9 @@ class NicExecutor {
   /// left: the receiver is not ready and the sender waits without end.
   uint32_t run(NicQueuePair& qp, uint32_t budget);
 
+  /// Completes the posted receives of a queue pair in error as flushed.
+  void flush_receives(NicQueuePair& qp);
+
   /// First error of a queue pair: an error CQE for the WQE at sq_ci, then everything is flushed.
   void fail(NicQueuePair& qp, mlx5::Syndrome syndrome);
 

@@ -23,9 +23,9 @@ void move(uint8_t* to, const uint8_t* from, uint32_t bytes) {
     std::memcpy(&value, from, 4);
     std::atomic_ref(*reinterpret_cast<uint32_t*>(to)).store(value, std::memory_order_release);
   } else if (bytes == 64) {
-    std::memcpy(to, from, 64);
+    std::memmove(to, from, 64);
   } else {
-    std::memcpy(to, from, bytes);
+    std::memmove(to, from, bytes);  // both ends may be one process's and overlap
   }
 }
 

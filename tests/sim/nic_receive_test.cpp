@@ -160,6 +160,21 @@ TEST_CASE("a receive buffer with a bad key is the receiver's fault", "[nic][rece
   CHECK(completion.status.syndrome == 0x04);
 }
 
+TEST_CASE("a receive posted after the error is flushed, not forgotten", "[nic][receive]") {
+  ReceivePair f;
+  f.post_receive(10, 8);
+  f.send(0, 16);
+  f.fabric.run_until_idle();
+  ReceiveCompletion completion{};
+  REQUIRE(f.far.qp->poll_receive(completion));
+  CHECK_FALSE(f.far.qp->poll_receive(completion));
+  f.post_receive(11);
+  f.fabric.run_until_idle();
+  REQUIRE(f.far.qp->poll_receive(completion));
+  CHECK(completion.status.syndrome == 0x05);
+  CHECK(completion.index == 1);
+}
+
 TEST_CASE("a full receive ring refuses one more buffer", "[nic][receive]") {
   ReceivePair f;
   for (size_t i = 0; i < 4; ++i) f.post_receive(10 + i);

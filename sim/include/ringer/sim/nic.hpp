@@ -143,6 +143,7 @@ class Nic {
   std::vector<uint8_t> generations_;
   std::vector<uint32_t> free_slots_;
   std::vector<NicQueuePair*> active_;
+  std::vector<NicQueuePair*> flushing_;  // in error, with a receive ring
   size_t turn_ = 0;
 };
 
