@@ -33,6 +33,7 @@ TEMPLATE_TEST_CASE("a full ring gives no credit and no slot of an uncompleted WQ
   CHECK(ep.queue().resv_head() == head);
   const Posted late = ep.put_inline(uint64_t{999}, f.remote(100), kLoud, f.soon());
   CHECK(late.status.code == StatusCode::deadline);
+  CHECK(ep.queue().credit() == 0);  // more is reserved than fits
   CHECK(late.status.peer == QueueFixture::kFarRank);
   CHECK(late.status.qpn == f.view.qpn);
   CHECK(f.probe.last_site == "send queue credit");

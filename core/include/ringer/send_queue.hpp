@@ -164,7 +164,12 @@ class SendQueue {
   }
 
   /// Slots that a reservation could take at once, by what has been polled so far.
-  RINGER_HD uint64_t credit() const { return qp_.sq_wqebbs - (resv_head() - cq_.cons_idx()); }
+  /// 0 while posters wait.
+  RINGER_HD uint64_t credit() const {
+    const uint64_t room_until = cq_.cons_idx() + qp_.sq_wqebbs;
+    const uint64_t reserved = resv_head();
+    return reserved < room_until ? room_until - reserved : 0;
+  }
 
   /// Reservations handed out so far.
   RINGER_HD uint64_t resv_head() const {

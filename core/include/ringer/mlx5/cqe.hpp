@@ -73,7 +73,8 @@ struct CqeTail {
   }
 };
 
-/// Tail of a CQE that the NIC has not written yet: opcode invalid, owner 1, as libmlx5 prepares it.
+/// Tail of a CQE that the NIC has not written yet: opcode invalid, owner 1. Either owner value
+/// would do, since the opcode is looked at first.
 inline constexpr Be32 kInvalidCqeTail = Be32::of(0xffff00f1u);
 
 RINGER_HD constexpr uint32_t syndrome_of(Be32 error_word) { return error_word.value() & 0xff; }
