@@ -78,6 +78,21 @@ TEST_CASE("a survivor's error names peer, queue pair and syndrome", "[ep]") {
   REQUIRE_THAT(rank0, contains("transport retry exceeded (syndrome 21), peer 1, qpn "));
 }
 
+TEST_CASE("the group's failure is the cause, not its first victim", "[ep]") {
+  EpOptions o = small_group();
+  o.config.ranks = 3;
+  o.config.cq_mode = GENERATE(CqMode::collapsed, CqMode::owner_bit);
+  EpGroup group(o);
+  group.iterate(0);
+  // Rank 1 loses rank 0's key. Rank 0 refuses it, and its own end of the connection is flushed.
+  const ChannelTable table = group.buffer(1).common_args().channel;
+  const_cast<ChannelPeer*>(table.peers)[0].rkey ^= 0x5500;
+  const std::string text = failure_of(group, 1);
+  INFO(text);
+  REQUIRE(text.substr(0, 8) == "rank 1: ");
+  REQUIRE_THAT(text, contains("remote access error (syndrome 19), peer 0"));
+}
+
 TEST_CASE("a rank that never sends is a deadline with its name", "[ep]") {
   EpOptions o = small_group();
   o.config.ranks = 3;

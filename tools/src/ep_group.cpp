@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <optional>
@@ -190,10 +191,31 @@ double EpGroup::Impl::launch(const char* name, Kernel kernel) {
 }
 
 void EpGroup::Impl::require_health(const char* name) {
-  for (const auto& buffer : buffers) {
-    if (buffer->failure().code != 0) {
-      throw EpFailure("rank " + std::to_string(buffer->rank()) + ": " + buffer->describe_failure());
+  // One rank's error ends the others' waits: the one that knows a cause speaks for the group.
+  const auto weight = [](const ep::Buffer& buffer) {
+    const ep::FailureRecord record = buffer.failure_cause();
+    const bool flushed = record.syndrome == static_cast<uint32_t>(mlx5::Syndrome::flushed);
+    switch (static_cast<StatusCode>(record.code)) {
+      case StatusCode::ok:
+        return 0;
+      case StatusCode::aborted:
+        return 1;
+      case StatusCode::deadline:
+      case StatusCode::no_credit:
+        return 2;
+      case StatusCode::qp_error:
+        return flushed ? 3 : 5;
+      case StatusCode::invalid:
+        return 4;
     }
+    return 0;
+  };
+  const auto worst =
+      std::max_element(buffers.begin(), buffers.end(),
+                       [&](const auto& a, const auto& b) { return weight(*a) < weight(*b); });
+  if (weight(**worst) != 0) {
+    throw EpFailure("rank " + std::to_string((*worst)->rank()) + ": " +
+                    (*worst)->describe_failure());
   }
   if (fabric.violation_count() != 0) {
     throw EpFailure(std::string(name) + ": the NIC reports " +

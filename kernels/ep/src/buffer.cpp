@@ -58,12 +58,15 @@ void Buffer::agree(Exchange& exchange, const RankPlacement& placement) {
                        nic_->caps().device_posting ? 1u : 0u};
   const std::vector<RankFacts> facts = all_gather_value(exchange, mine);
   collective_step(exchange, [&] { paths_ = choose_paths(facts, placement.override_path); });
-  std::vector<Path> matrix;
-  for (const PathChoice& choice : paths_) matrix.push_back(choice.path);
-  const auto matrices = exchange.all_gather(std::as_bytes(std::span(matrix)));
+  // A hash, for the matrices of all ranks would be ranks^3 entries on each of them.
+  uint64_t hash = 14695981039346656037u;  // FNV-1a
+  for (const PathChoice& choice : paths_) {
+    hash = (hash ^ static_cast<uint64_t>(choice.path)) * 1099511628211u;
+  }
+  const std::vector<uint64_t> hashes = all_gather_value(exchange, hash);
   collective_step(exchange, [&] {
     for (uint32_t r = 0; r < config_.ranks; ++r) {
-      if (matrices[r] != matrices[rank_]) {
+      if (hashes[r] != hash) {
         throw BackendError("disagrees with rank " + std::to_string(r) + " about the paths");
       }
     }
@@ -220,7 +223,7 @@ bool Buffer::quiet() {
   return true;
 }
 
-std::string Buffer::describe_failure() const {
+FailureRecord Buffer::failure_cause() const {
   FailureRecord cause = state_.failure;
   for (const auto& qp : queue_pairs_) {
     if (!qp || cause.syndrome != static_cast<uint32_t>(mlx5::Syndrome::flushed)) continue;
@@ -229,7 +232,7 @@ std::string Buffer::describe_failure() const {
     cause.syndrome = first.syndrome;
     cause.wqe_index = first.wqe_index;
   }
-  return describe(cause);
+  return cause;
 }
 
 std::vector<FifoProxy*> Buffer::proxies() const {

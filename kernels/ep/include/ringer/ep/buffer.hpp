@@ -52,9 +52,10 @@ class Buffer {
 
   /// First failure since construction; `code` 0 = none. A Buffer that has failed stays failed.
   const FailureRecord& failure() const { return state_.failure; }
-  /// The first failure in words. Where the kernels saw only the flush that followed an error, this
-  /// names the error itself.
-  std::string describe_failure() const;
+  /// The first failure; where the kernels saw only the flush that followed an error, the error.
+  FailureRecord failure_cause() const;
+  /// failure_cause() in words.
+  std::string describe_failure() const { return describe(failure_cause()); }
   /// Ends every wait of this rank's kernels with StatusCode::aborted.
   void abort();
   /// True when nothing that this rank has posted is outstanding, or its queue pairs have failed.
