@@ -27,7 +27,7 @@ void SimtExecutor::prepare(std::span<const Grid> grids) {
     state->grid = &grid;
     state->blocks.resize(grid.blocks);
     for (uint32_t b = 0; b < grid.blocks; ++b) {
-      state->blocks[b].shared.resize((grid.shared_bytes + 7) / 8);
+      state->blocks[b].shared.resize((grid.shared_bytes + sizeof(Chunk16) - 1) / sizeof(Chunk16));
       for (uint32_t w = 0; w < grid.warps_per_block; ++w)
         warps_.push_back({state.get(), b, w, nullptr, {}});
     }

@@ -72,7 +72,8 @@ class CallSequence {
   void launch(Kernel kernel) {
     std::vector<sim::Grid> grids;
     for (uint32_t r = 0; r < options_.config.ranks; ++r) {
-      grids.push_back({"rank " + std::to_string(r), 1, 4, ep::kSharedBytes,
+      grids.push_back({"rank " + std::to_string(r), 1, 4,
+                       ep::shared_bytes(group_.buffer(r).layout(), 4),
                        [&, r](sim::SimtWarp w) { kernel(sim::FiberPlatform(executor_), w, r); }});
     }
     const sim::LaunchReport report = executor_.launch(grids);
@@ -127,6 +128,7 @@ TEST_CASE("a rank one dispatch ahead never writes over what a slow rank still re
       for (uint32_t call = 0; call < kCalls; ++call) {
         const ep::DispatchArgs args = calls.dispatch_args(call, r);
         ep::dispatch(p, w, args);
+        w.grid_sync();
       }
     });
     for (uint32_t call = 0; call < kCalls; ++call) {
@@ -170,7 +172,10 @@ TEST_CASE("a rank one combine ahead never writes over what a slow rank still rea
       }
     }
     calls.launch([&](sim::FiberPlatform p, sim::SimtWarp w, uint32_t r) {
-      for (uint32_t call = 0; call < kCalls; ++call) ep::combine(p, w, args[call * c.ranks + r]);
+      for (uint32_t call = 0; call < kCalls; ++call) {
+        ep::combine(p, w, args[call * c.ranks + r]);
+        w.grid_sync();
+      }
     });
     for (uint32_t call = 0; call < kCalls; ++call) {
       for (uint32_t r = 0; r < c.ranks; ++r) {

@@ -116,10 +116,10 @@ TEST_CASE("a rank that never sends is a deadline with its name", "[ep]") {
                     nullptr, info.data(), ranges.data(), counts.data()});
   }
   for (uint32_t r = 0; r < kSilent; ++r) {
-    grids.push_back(
-        {"rank " + std::to_string(r), 1, 2, ep::kSharedBytes, [&, r](sim::SimtWarp warp) {
-           ep::dispatch(sim::FiberPlatform(executor), warp, args[r]);
-         }});
+    grids.push_back({"rank " + std::to_string(r), 1, 2,
+                     ep::shared_bytes(group.buffer(r).layout(), 2), [&, r](sim::SimtWarp warp) {
+                       ep::dispatch(sim::FiberPlatform(executor), warp, args[r]);
+                     }});
   }
   REQUIRE(executor.launch(grids).completed);
   for (uint32_t r = 0; r < kSilent; ++r) {
@@ -203,9 +203,9 @@ TEST_CASE("a kernel built for other structures than its host does nothing and sa
   sim::SimtOptions options;
   options.pump = [] { return false; };
   sim::SimtExecutor executor(options);
-  const sim::Grid grid{"rank 0 dispatch", 1, 2, ep::kSharedBytes, [&](sim::SimtWarp warp) {
-                         ep::dispatch(sim::FiberPlatform(executor), warp, args);
-                       }};
+  const sim::Grid grid{
+      "rank 0 dispatch", 1, 2, ep::shared_bytes(buffer.layout(), 2),
+      [&](sim::SimtWarp warp) { ep::dispatch(sim::FiberPlatform(executor), warp, args); }};
   REQUIRE(executor.launch(std::span(&grid, 1)).completed);
   REQUIRE(buffer.failure().code == static_cast<uint32_t>(StatusCode::invalid));
 }

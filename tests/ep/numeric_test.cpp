@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include <ringer/ep/message.hpp>
 #include <ringer/ep/numeric.hpp>
+#include <ringer/sim/simt_executor.hpp>
 
 #include "random.hpp"
 #include "support/catch.hpp"
@@ -117,7 +119,15 @@ TEST_CASE("a quantised group is within half a step of its source", "[numeric]") 
   for (uint16_t& v : x) v = float_to_bf16(static_cast<float>(random.unit() * 6 - 3));
   if (GENERATE(false, true)) std::fill(x.begin(), x.end(), uint16_t{0});
   std::vector<uint8_t> payload(kScaleGroup), scales(4);
-  quantize_group(x.data(), 0, dtype, payload.data(), scales.data());
+  Config config;
+  config.hidden = kScaleGroup;
+  config.dtype = dtype;
+  const Layout layout = make_layout(config);
+  const ringer::sim::Grid grid{"encode", 1, 1, 0, [&](ringer::sim::SimtWarp warp) {
+                                 encode_token(warp, ringer::WarpShare{}, x.data(), layout, dtype,
+                                              payload.data(), scales.data());
+                               }};
+  REQUIRE(ringer::sim::SimtExecutor().launch(std::span(&grid, 1)).completed);
   for (uint32_t i = 0; i < kScaleGroup; ++i) {
     const float from = bf16_to_float(x[i]);
     const float to = decode_channel(payload.data(), scales.data(), dtype, i);

@@ -177,7 +177,7 @@ double EpGroup::Impl::launch(const char* name, Kernel kernel) {
   std::vector<sim::Grid> grids;
   for (uint32_t r = 0; r < options.config.ranks; ++r) {
     grids.push_back({"rank " + std::to_string(r) + " " + name, options.blocks,
-                     options.warps_per_block, ep::kSharedBytes,
+                     options.warps_per_block, ep::shared_bytes(layout, options.warps_per_block),
                      [this, kernel, r](sim::SimtWarp warp) {
                        kernel(sim::FiberPlatform(*executor), warp, r);
                      }});

@@ -6,8 +6,10 @@
 
 #if defined(__CUDACC__)
 #define RINGER_HD __host__ __device__
+#define RINGER_UNROLL _Pragma("unroll")
 #else
 #define RINGER_HD
+#define RINGER_UNROLL
 #endif
 
 /// States an invariant of Ringer's own code. User errors are statuses or exceptions, never this.

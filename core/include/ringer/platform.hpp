@@ -67,7 +67,7 @@ concept Platform = std::copyable<P> &&
 
 /// The limit `timeout_ns` from now; saturates instead of wrapping.
 template <Platform P>
-RINGER_HD WaitLimit limit_after(P& p, uint64_t timeout_ns, const uint32_t* stop = nullptr) {
+RINGER_HD WaitLimit limit_after(const P& p, uint64_t timeout_ns, const uint32_t* stop = nullptr) {
   const uint64_t now = p.now_ns();
   return {now + timeout_ns < now ? ~uint64_t{0} : now + timeout_ns, stop, nullptr};
 }

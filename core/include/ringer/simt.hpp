@@ -7,32 +7,58 @@
 #include <cstdint>
 
 #include <ringer/config.hpp>
+#include <ringer/platform.hpp>
 
 namespace ringer {
 
+// What the concept passes for lambdas: nvcc takes none inside a requires-expression.
+struct AnyCount {
+  uint64_t operator()(uint64_t i) const;
+};
+struct AnyValue {
+  uint64_t operator()() const;
+};
+
+/// Which part of a loop a warp takes when `warps` warps work on it together.
+struct WarpShare {
+  uint32_t warp = 0;
+  uint32_t warps = 1;
+};
+
 /// A kernel is a function of (platform, warp, arguments) and runs once per warp. Values outside the
-/// lambdas are uniform over the warp; lanes exist only inside `strided`.
-/// - `strided(n, f)`: f(i) for all i < n, split over the lanes.
+/// lambdas are uniform over the warp; lanes exist only inside the lambdas.
+/// - `strided(n, f)`: f(i) for all i < n, split over the lanes; with a share, over the lanes of all
+///   warps of the share.
 /// - `leader(f)`: f() on one lane; its effects are ordered by the next `sync`.
 /// - `sum(n, f)`: the sum of f(i) for all i < n, to all lanes.
+/// - `find(n, f)`: the smallest i < n with f(i), else n, to all lanes.
 /// - `broadcast(f)`: f() on one lane, its value to all.
+/// - `tiles<kParts>(share, n, load, measure, emit)`: for each tile t < n: part p < kParts is
+///   load(t, p), all = the largest measure(part), then emit(t, p, part, all). kParts divides a
+///   warp's lanes, and a part stays with its lane between load and emit.
+/// - `copy(share, to, from, bytes)`: multiples of 16 bytes, both ends 16-byte aligned.
+/// - `push_fence`, `push(to, from, bytes)`, `push_wait`: the same from the block's shared memory to
+///   anywhere, asynchronously: every warp fences what it wrote to shared memory, a barrier follows,
+///   one warp pushes; after its push_wait the bytes are written and the source is free.
 /// - `sync`, `block_sync`, `grid_sync`: barriers, also memory fences of that scope.
 /// - `group_sync(id, warps)`: named barrier `id` (0..14) among `warps` warps of this block.
-/// - `shared(bytes)`: this block's shared memory, zeroed at launch, the same for all its warps.
+/// - `shared(bytes)`: this block's shared memory, 16-byte aligned, the same for all its warps.
 template <class W>
-concept Warp = std::copyable<W> && requires(W w, uint32_t n) {
+concept Warp = std::copyable<W> && requires(W w, uint32_t n, void* to, const void* from) {
   { w.warp_in_block() } -> std::same_as<uint32_t>;
   { w.warps_per_block() } -> std::same_as<uint32_t>;
   { w.block() } -> std::same_as<uint32_t>;
   { w.blocks() } -> std::same_as<uint32_t>;
-  w.strided(uint64_t{n}, [](uint64_t) {});
-  w.leader([] {});
-  {
-    w.sum(uint64_t{n}, [](uint64_t i) { return i; })
-    } -> std::same_as<uint64_t>;
-  {
-    w.broadcast([] { return uint64_t{}; })
-    } -> std::same_as<uint64_t>;
+  w.strided(uint64_t{n}, AnyCount{});
+  w.strided(WarpShare{}, uint64_t{n}, AnyCount{});
+  w.leader(AnyValue{});
+  { w.sum(uint64_t{n}, AnyCount{}) } -> std::same_as<uint64_t>;
+  { w.find(n, AnyPredicate{}) } -> std::same_as<uint32_t>;
+  { w.broadcast(AnyValue{}) } -> std::same_as<uint64_t>;
+  w.copy(WarpShare{}, to, from, uint64_t{n});
+  w.push_fence();
+  w.push(to, from, n);
+  w.push_wait();
   w.sync();
   w.block_sync();
   w.group_sync(n, n);
@@ -49,6 +75,12 @@ RINGER_HD uint32_t warp_in_grid(const W& w) {
 template <Warp W>
 RINGER_HD uint32_t warps_in_grid(const W& w) {
   return w.blocks() * w.warps_per_block();
+}
+
+/// Index of this warp when neighbours lie in different blocks: a few items go to as many blocks.
+template <Warp W>
+RINGER_HD uint32_t warp_across_blocks(const W& w) {
+  return w.warp_in_block() * w.blocks() + w.block();
 }
 
 }  // namespace ringer

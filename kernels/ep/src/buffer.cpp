@@ -156,10 +156,10 @@ void Buffer::build_table(Exchange& exchange) {
 
   const size_t experts = config_.experts();
   const size_t pairs = size_t{config_.experts_per_rank} * config_.ranks;
-  counters_.resize(experts + config_.experts_per_rank + 2 * experts + 2 * pairs);
+  counters_.resize(experts + pairs + 2 * experts + 2 * pairs);
   state_.send_counters = counters_.data();
-  state_.receive_counters = state_.send_counters + experts;
-  state_.dispatch_flags_sent = state_.receive_counters + config_.experts_per_rank;
+  state_.combine_counters = state_.send_counters + experts;
+  state_.dispatch_flags_sent = state_.combine_counters + pairs;
   state_.combine_flags_sent = state_.dispatch_flags_sent + 2 * experts;
   state_.dispatch_epoch = state_.combine_epoch = config_.start_epoch;
 

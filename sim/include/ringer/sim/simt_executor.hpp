@@ -3,7 +3,10 @@
 // together on the calling thread. A launch that cannot go on is a report with names, not a hang.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <random>
@@ -11,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include <ringer/bytes.hpp>
 #include <ringer/host_platform.hpp>
 #include <ringer/sim/fiber.hpp>
 #include <ringer/simt.hpp>
@@ -75,7 +79,7 @@ class SimtExecutor {
   struct BlockState {
     Barrier all;
     Barrier named[kNamedBarriers];
-    std::vector<uint64_t> shared;
+    std::vector<Chunk16> shared;
   };
   struct GridState {
     const Grid* grid;
@@ -133,6 +137,10 @@ class SimtWarp {
     for (uint64_t i = 0; i < n; ++i) f(i);
   }
   template <class F>
+  void strided(WarpShare share, uint64_t n, F&& f) const {
+    for (uint64_t i = share.warp; i < n; i += share.warps) f(i);
+  }
+  template <class F>
   void leader(F&& f) const {
     f();
   }
@@ -143,9 +151,35 @@ class SimtWarp {
     return total;
   }
   template <class F>
+  uint32_t find(uint32_t n, F&& f) const {
+    uint32_t i = 0;
+    while (i < n && !f(i)) ++i;
+    return i;
+  }
+  template <class F>
   auto broadcast(F&& f) const {
     return f();
   }
+  template <uint32_t kParts, class Load, class Measure, class Emit>
+  void tiles(WarpShare share, uint32_t n, Load&& load, Measure&& measure, Emit&& emit) const {
+    for (uint32_t tile = share.warp; tile < n; tile += share.warps) {
+      std::array<decltype(load(0u, 0u)), kParts> parts;
+      for (uint32_t p = 0; p < kParts; ++p) parts[p] = load(tile, p);
+      auto largest = measure(parts[0]);
+      for (const auto& part : parts) largest = std::max(largest, measure(part));
+      for (uint32_t p = 0; p < kParts; ++p) emit(tile, p, parts[p], largest);
+    }
+  }
+  void copy(WarpShare share, void* to, const void* from, uint64_t bytes) const {
+    const uint64_t chunks = bytes / 16;
+    const uint64_t first = chunks * share.warp / share.warps * 16;
+    const uint64_t end = chunks * (share.warp + 1) / share.warps * 16;
+    std::memcpy(static_cast<uint8_t*>(to) + first, static_cast<const uint8_t*>(from) + first,
+                end - first);
+  }
+  void push_fence() const {}
+  void push(void* to, const void* from, uint32_t bytes) const { std::memcpy(to, from, bytes); }
+  void push_wait() const {}
   void sync() const { executor_->yield_by_seed(); }
   void block_sync() const;
   void group_sync(uint32_t id, uint32_t warps) const;

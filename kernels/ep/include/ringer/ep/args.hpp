@@ -40,11 +40,12 @@ struct DeviceState {
   uint64_t combine_epoch;
   /// Per global expert: messages posted << 32 | slots handed out. Its tail sender zeroes it.
   uint64_t* send_counters;
-  /// Per local expert: sources arrived << 32 | rows handed out. The last source zeroes it.
-  uint64_t* receive_counters;
+  /// Per (local expert, peer): parts of a combine's rows sent. The last part zeroes it.
+  uint64_t* combine_counters;
   /// Flag values last sent, by parity and flag, for atomic_add: [2][experts], [2][local][ranks].
   uint64_t* dispatch_flags_sent;
   uint64_t* combine_flags_sent;
+  uint32_t blocks_through;  ///< blocks that have ended the call; the last one zeroes it
   FailureRecord failure;
 };
 
@@ -60,7 +61,8 @@ struct CommonArgs {
   DeviceState* state;
 };
 
-/// One dispatch call. Rows of a local expert: `[0, recv_count)` of `ranks * max_tokens`.
+/// One dispatch call. Rows of a local expert: `[0, recv_count)` of `ranks * max_tokens`. All arrays
+/// are 16-byte aligned.
 struct DispatchArgs {
   CommonArgs common;
   uint32_t tokens;          ///< of this rank, at most max_tokens
@@ -69,7 +71,7 @@ struct DispatchArgs {
   uint8_t* recv_x;          ///< out: [local][ranks * max_tokens][payload_bytes]
   uint8_t* recv_scales;     ///< out: [local][ranks * max_tokens][scale_bytes]; unused for BF16
   SourceInfo* source_info;  ///< out: [local][ranks * max_tokens]
-  uint64_t* recv_ranges;    ///< out: [local][ranks] first row << 32 | rows from that rank
+  uint64_t* recv_ranges;    ///< out: [local][ranks] first row << 32 | rows; packed in rank order
   uint32_t* recv_count;     ///< out: [local]
 };
 
@@ -87,13 +89,25 @@ struct CombineArgs {
 };
 
 /// Changes with the layout of anything that the kernels are given.
-inline constexpr uint32_t kArgsStamp = layout_hash(
-    {kChannelStamp, sizeof(CommonArgs), offsetof(CommonArgs, layout), offsetof(CommonArgs, dtype),
-     offsetof(CommonArgs, doorbell), offsetof(CommonArgs, state), sizeof(Layout),
-     offsetof(Layout, message_bytes), offsetof(Layout, parity_bytes),
-     offsetof(Layout, atomic_result_at), sizeof(DeviceState), offsetof(DeviceState, send_counters),
-     offsetof(DeviceState, failure), sizeof(DispatchArgs), offsetof(DispatchArgs, topk_idx),
-     offsetof(DispatchArgs, recv_count), sizeof(CombineArgs), offsetof(CombineArgs, topk_weights),
-     offsetof(CombineArgs, out)});
+inline constexpr uint32_t kArgsStamp = layout_hash({kChannelStamp,
+                                                    sizeof(CommonArgs),
+                                                    offsetof(CommonArgs, layout),
+                                                    offsetof(CommonArgs, dtype),
+                                                    offsetof(CommonArgs, doorbell),
+                                                    offsetof(CommonArgs, state),
+                                                    sizeof(Layout),
+                                                    offsetof(Layout, message_bytes),
+                                                    offsetof(Layout, parity_bytes),
+                                                    offsetof(Layout, atomic_result_at),
+                                                    sizeof(DeviceState),
+                                                    offsetof(DeviceState, send_counters),
+                                                    offsetof(DeviceState, blocks_through),
+                                                    offsetof(DeviceState, failure),
+                                                    sizeof(DispatchArgs),
+                                                    offsetof(DispatchArgs, topk_idx),
+                                                    offsetof(DispatchArgs, recv_count),
+                                                    sizeof(CombineArgs),
+                                                    offsetof(CombineArgs, topk_weights),
+                                                    offsetof(CombineArgs, out)});
 
 }  // namespace ringer::ep

@@ -51,7 +51,7 @@ void validate(const Config& config);
 inline constexpr uint32_t kMaxTopk = 64;
 
 /// Starts each dispatched token. The token's expert row follows, then payload and scales.
-struct MessageHeader {
+struct alignas(16) MessageHeader {
   uint32_t token;  ///< index at the source
   uint32_t topk;
   uint32_t epoch;  ///< low half; a message of another call is recognised

@@ -24,49 +24,62 @@ RINGER_HD inline uint32_t first_of(const int32_t* row, uint32_t k) {
   return first;
 }
 
-/// Warps of a block that work on one (expert, rank) pair together.
+inline constexpr uint32_t kMaxWarpsPerBlock = 32;
+inline constexpr uint32_t kMaxGroupWarps = 8;
+
+/// Warps of a block that make one message together.
 struct WarpGroup {
-  uint32_t index;     ///< in the grid
+  uint32_t index;     ///< in the grid; neighbours lie in different blocks
   uint32_t groups;    ///< in the grid
-  uint32_t warp;      ///< in the group
-  uint32_t warps;     ///< in the group
-  uint32_t in_block;  ///< index of the group in its block: its named barrier and its shared word
+  uint32_t in_block;  ///< index of the group in its block: its barrier and its shared memory
+  WarpShare share;    ///< of this warp in the group
 };
 
-inline constexpr uint32_t kMaxWarpsPerBlock = 32;
-/// Shared memory that the kernels are launched with: a word per warp group.
-inline constexpr uint32_t kSharedBytes = kMaxWarpsPerBlock * 8;
-
-inline constexpr uint32_t kMaxGroupWarps = 4;
+/// Warps of a group in a block of `warps_per_block`, all of whose groups are of one size.
+RINGER_HD constexpr uint32_t group_warps(uint32_t warps_per_block) {
+  uint32_t warps = warps_per_block < kMaxGroupWarps ? warps_per_block : kMaxGroupWarps;
+  while (warps_per_block % warps != 0) --warps;
+  return warps;
+}
 
 template <Warp W>
 RINGER_HD WarpGroup make_group(const W& w) {
-  uint32_t warps = w.warps_per_block() < kMaxGroupWarps ? w.warps_per_block() : kMaxGroupWarps;
-  while (w.warps_per_block() % warps != 0) --warps;
-  const uint32_t per_block = w.warps_per_block() / warps;
+  const uint32_t warps = group_warps(w.warps_per_block());
   const uint32_t in_block = w.warp_in_block() / warps;
-  return {w.block() * per_block + in_block, w.blocks() * per_block, w.warp_in_block() % warps,
-          warps, in_block};
+  return {in_block * w.blocks() + w.block(),
+          w.blocks() * (w.warps_per_block() / warps),
+          in_block,
+          {w.warp_in_block() % warps, warps}};
 }
 
 /// Barrier among the warps of a group, and a fence. Groups of one warp need no named barrier, of
 /// which there are only 15.
 template <Warp W>
 RINGER_HD void sync_group(const W& w, const WarpGroup& group) {
-  if (group.warps == 1) {
+  if (group.share.warps == 1) {
     w.sync();
   } else {
-    w.group_sync(group.in_block, group.warps);
+    w.group_sync(group.in_block, group.share.warps);
   }
 }
 
-/// Copies 16-byte multiples, a warp at a time.
+/// Shared memory that the kernels are launched with: a message for each group of a block.
+RINGER_HD constexpr uint32_t shared_bytes(const Layout& layout, uint32_t warps_per_block) {
+  return warps_per_block / group_warps(warps_per_block) * layout.message_bytes;
+}
+
+/// `items` pieces of work over all warps of a grid, each piece in as many parts as it takes to keep
+/// them busy. Unit u is part u / items of item u % items.
+struct Units {
+  uint32_t items;
+  uint32_t parts;
+  RINGER_HD constexpr uint64_t count() const { return uint64_t{items} * parts; }
+};
+
 template <Warp W>
-RINGER_HD void copy_warp(const W& w, uint8_t* to, const uint8_t* from, uint64_t bytes) {
-  w.strided(bytes / 16, [&](uint64_t i) { std::memcpy(to + i * 16, from + i * 16, 16); });
-  if (bytes % 16 != 0) {
-    w.leader([&] { std::memcpy(to + bytes / 16 * 16, from + bytes / 16 * 16, bytes % 16); });
-  }
+RINGER_HD Units split_units(const W& w, uint32_t items, uint32_t most_parts) {
+  const uint32_t parts = items == 0 ? 1 : warps_in_grid(w) / items;
+  return {items, parts == 0 ? 1 : parts < most_parts ? parts : most_parts};
 }
 
 template <Platform P, Warp W>
@@ -79,8 +92,7 @@ class KernelContext {
         w_(w),
         args_(args),
         stage_(stage),
-        channel_(p, args.channel, Policy{args.doorbell, {}}),
-        limit_(limit_after(p, args.timeout_ns, &args.state->failure.code)) {}
+        channel_(p, args.channel, Policy{args.doorbell, {}}) {}
 
   /// False, and the rank has failed, if this kernel was compiled for other structures than the host
   /// that launched it, or is given more tokens than the window has room for.
@@ -97,16 +109,19 @@ class KernelContext {
     return p_.template load<Scope::gpu, Order::acquire>(completed) + 1;  // pairs with finish()
   }
 
-  /// Ends a call: all warps are through with the epoch before it counts as completed, and no warp
-  /// leaves before that, so that the next call may follow in the same launch.
+  /// Ends a call: it counts as completed once all blocks are through with it. Another call in the
+  /// same launch needs a grid_sync before it.
   RINGER_HD void finish(uint64_t* completed, uint64_t epoch) {
-    w_.grid_sync();
-    if (warp_in_grid(w_) == 0) {
-      w_.leader([&] {
-        p_.template store<Scope::gpu, Order::release>(completed, epoch);  // pairs with epoch()
-      });
-    }
-    w_.grid_sync();
+    w_.block_sync();
+    if (w_.warp_in_block() != 0) return;
+    w_.leader([&] {
+      uint32_t* through = &args_.state->blocks_through;
+      // Acquire and release: the last block's store covers what all blocks have done.
+      const uint32_t before = p_.template fetch_add<Scope::gpu, Order::acq_rel>(through, 1u);
+      if (before + 1 != w_.blocks()) return;
+      p_.template store<Scope::gpu, Order::relaxed>(through, 0u);
+      p_.template store<Scope::gpu, Order::release>(completed, epoch);  // pairs with epoch()
+    });
   }
 
   /// Tells `peer` that `count` items of this epoch are behind it: the signaled, rung tail of a
@@ -116,9 +131,9 @@ class KernelContext {
     const uint64_t value = pack(epoch, count);
     Status status;
     if (args_.flags == FlagPolicy::strict_write) {
-      status = channel_.put_flag(queue, peer, offset, value, {true, true}, limit_);
+      status = channel_.put_flag(queue, peer, offset, value, {true, true}, limit());
     } else {
-      status = channel_.add_flag(queue, peer, offset, value - *sent, {true, true}, limit_);
+      status = channel_.add_flag(queue, peer, offset, value - *sent, {true, true}, limit());
       *sent = value;
     }
     if (!status.ok()) fail(status, peer);
@@ -136,7 +151,7 @@ class KernelContext {
           value = now;
           return high_half(now) == tag;
         },
-        limit_, site);
+        limit(), site);
     if (outcome == WaitOutcome::done) return low_half(value);
     if (outcome == WaitOutcome::deadline) fail(explain(peer), peer);
     return 0;
@@ -170,7 +185,10 @@ class KernelContext {
 
   RINGER_HD const P& platform() const { return p_; }
   RINGER_HD Channel<P, Policy>& channel() { return channel_; }
-  RINGER_HD const WaitLimit& limit() const { return limit_; }
+  /// For a wait that begins now.
+  RINGER_HD WaitLimit limit() const {
+    return limit_after(p_, args_.timeout_ns, &args_.state->failure.code);
+  }
 
  private:
   // A peer that stays silent may have an error on one of our queue pairs to it: that is the cause.
@@ -187,7 +205,6 @@ class KernelContext {
   const CommonArgs& args_;
   Stage stage_;
   Channel<P, Policy> channel_;
-  WaitLimit limit_;
 };
 
 }  // namespace ringer::ep

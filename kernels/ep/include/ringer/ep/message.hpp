@@ -4,47 +4,74 @@
 
 #include <cstring>
 
+#include <ringer/bytes.hpp>
 #include <ringer/ep/args.hpp>
 #include <ringer/ep/numeric.hpp>
 #include <ringer/simt.hpp>
 
 namespace ringer::ep {
 
-/// Quantises one group of 128 channels to E4M3; stores its scale as `dtype` says.
-RINGER_HD inline void quantize_group(const uint16_t* x, uint32_t group, Dtype dtype,
-                                     uint8_t* payload, uint8_t* scales) {
-  const uint16_t* from = x + size_t{group} * kScaleGroup;
-  float amax = 0;
-  for (uint32_t i = 0; i < kScaleGroup; ++i) {
-    const float magnitude = float_of(bits_of(bf16_to_float(from[i])) & 0x7fffffffu);
-    if (magnitude > amax) amax = magnitude;
-  }
-  GroupScale scale;
-  if (dtype == Dtype::fp8) {
-    scale = group_scale(amax);
-    std::memcpy(scales + size_t{group} * 4, &scale.dequantize, 4);
-  } else {
-    scale = group_scale_ue8m0(amax, scales + group);
-  }
-  for (uint32_t i = 0; i < kScaleGroup; ++i) {
-    payload[size_t{group} * kScaleGroup + i] =
-        float_to_e4m3(bf16_to_float(from[i]) * scale.quantize);
-  }
+/// Channels that a lane encodes at once: 16 bytes of BF16.
+inline constexpr uint32_t kLaneChannels = 8;
+
+struct LaneChannels {
+  uint16_t bf16[kLaneChannels];
+};
+static_assert(sizeof(LaneChannels) == sizeof(Chunk16));
+
+/// Eight BF16 channels at `x`, which is 16-byte aligned.
+RINGER_HD inline LaneChannels load_channels(const uint16_t* x) {
+  LaneChannels channels;
+  const Chunk16 chunk = load_as<Chunk16>(x);
+  std::memcpy(&channels, &chunk, sizeof(channels));
+  return channels;
 }
 
-/// Payload and scales of one token, a warp at a time.
+/// Largest magnitude; a NaN does not count.
+RINGER_HD inline float largest_magnitude(const LaneChannels& channels) {
+  float amax = 0;
+  for (uint32_t i = 0; i < kLaneChannels; ++i) {
+    const float magnitude = float_of(bits_of(bf16_to_float(channels.bf16[i])) & 0x7fffffffu);
+    if (magnitude > amax) amax = magnitude;
+  }
+  return amax;
+}
+
+RINGER_HD inline uint64_t to_e4m3(const LaneChannels& channels, float factor) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < kLaneChannels; ++i) {
+    bytes |= uint64_t{float_to_e4m3(bf16_to_float(channels.bf16[i]) * factor)} << (8 * i);
+  }
+  return bytes;
+}
+
+/// Payload and scales of one token, by the warps of a share together.
 template <Warp W>
-RINGER_HD void encode_token(const W& w, const uint16_t* x, const Layout& layout, Dtype dtype,
-                            uint8_t* payload, uint8_t* scales) {
+RINGER_HD void encode_token(const W& w, WarpShare share, const uint16_t* x, const Layout& layout,
+                            Dtype dtype, uint8_t* payload, uint8_t* scales) {
   if (dtype == Dtype::bf16) {
-    w.strided(layout.payload_bytes / 16, [&](uint64_t i) {
-      std::memcpy(payload + i * 16, reinterpret_cast<const uint8_t*>(x) + i * 16, 16);
-    });
+    w.copy(share, payload, x, layout.payload_bytes);
     return;
   }
-  w.strided(layout.hidden / kScaleGroup, [&](uint64_t group) {
-    quantize_group(x, static_cast<uint32_t>(group), dtype, payload, scales);
-  });
+  w.template tiles<kScaleGroup / kLaneChannels>(
+      share, layout.hidden / kScaleGroup,
+      [&](uint32_t group, uint32_t part) {
+        return load_channels(x + size_t{group} * kScaleGroup + part * kLaneChannels);
+      },
+      [](const LaneChannels& channels) { return largest_magnitude(channels); },
+      [&](uint32_t group, uint32_t part, const LaneChannels& channels, float amax) {
+        uint8_t exponent = 0;
+        const GroupScale scale =
+            dtype == Dtype::fp8 ? group_scale(amax) : group_scale_ue8m0(amax, &exponent);
+        store_as<uint64_t>(payload + size_t{group} * kScaleGroup + part * kLaneChannels,
+                           to_e4m3(channels, scale.quantize));
+        if (part != 0) return;
+        if (dtype == Dtype::fp8) {
+          store_as<float>(scales + size_t{group} * sizeof(float), scale.dequantize);
+        } else {
+          scales[group] = exponent;
+        }
+      });
 }
 
 /// Channel `i` of an encoded token.
@@ -65,17 +92,19 @@ RINGER_HD inline float decode_channel(const uint8_t* payload, const uint8_t* sca
   return e4m3_to_float(payload[i]) * scale;
 }
 
-/// The whole message of one token.
+/// The whole message of one token, by the warps of a share together.
 template <Warp W>
-RINGER_HD void write_message(const W& w, uint8_t* message, const MessageHeader& header,
-                             const int32_t* row, const uint16_t* x, const Layout& layout,
-                             Dtype dtype) {
-  w.leader([&] { std::memcpy(message, &header, sizeof(header)); });
-  w.strided(layout.topk, [&](uint64_t k) {
-    std::memcpy(message + sizeof(header) + k * sizeof(int32_t), row + k, sizeof(int32_t));
-  });
+RINGER_HD void write_message(const W& w, WarpShare share, uint8_t* message,
+                             const MessageHeader& header, const int32_t* row, const uint16_t* x,
+                             const Layout& layout, Dtype dtype) {
+  if (share.warp == 0) {
+    w.leader([&] { store_as<MessageHeader>(message, header); });
+    w.strided(layout.topk, [&](uint64_t k) {
+      store_as<int32_t>(message + sizeof(header) + k * sizeof(int32_t), row[k]);
+    });
+  }
   uint8_t* payload = message + layout.payload_offset;
-  encode_token(w, x, layout, dtype, payload, payload + layout.payload_bytes);
+  encode_token(w, share, x, layout, dtype, payload, payload + layout.payload_bytes);
 }
 
 }  // namespace ringer::ep
