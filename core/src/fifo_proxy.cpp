@@ -17,13 +17,12 @@ constexpr std::chrono::microseconds kNap{50};
 constexpr HostPlatform kHost;
 }  // namespace
 
-FifoRing::FifoRing(uint32_t depth)
-    : depth_(depth),
-      commands_(std::make_unique<FifoCommand[]>(depth)),
-      state_(std::make_unique<FifoState>()) {
+FifoRing::FifoRing(uint32_t depth, KernelMemory& memory) {
   if (depth == 0 || (depth & (depth - 1)) != 0) {
     throw BackendError("fifo: depth " + std::to_string(depth) + " is not a power of two");
   }
+  commands_ = KernelArray<FifoCommand>(memory, depth, MemoryUse::queue);
+  state_ = KernelArray<FifoState>(memory, 1, MemoryUse::queue);
 }
 
 bool FifoProxy::step() {

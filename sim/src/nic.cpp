@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <bit>
 
-#include <sys/mman.h>
-
 #include <ringer/control_plane.hpp>
 #include <ringer/sim/fabric.hpp>
 #include <ringer/sim/nic.hpp>
@@ -28,6 +26,8 @@ void require_power_of_two(uint32_t value, uint32_t max, const char* what) {
   }
 }
 
+constexpr uint32_t kRegistersPerLine = 8;
+
 // How far `to` is ahead of `from` in 16-bit positions; negative if it is behind. A full ring of the
 // deepest kind is exactly half way round and counts as ahead.
 int distance(uint16_t from, uint16_t to) {
@@ -42,14 +42,9 @@ Nic::Nic(Fabric& fabric, uint32_t id, const NicConfig& config)
   if (config.max_queue_pairs == 0 || config.max_queue_pairs > kMaxSlots) {
     throw BackendError("open_nic: max_queue_pairs must be 1 to " + std::to_string(kMaxSlots));
   }
-  doorbells_bytes_ = (size_t{config.max_queue_pairs} * 8 + 4095) / 4096 * 4096;
-  void* page = mmap(nullptr, doorbells_bytes_, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (page == MAP_FAILED) throw BackendError("open_nic: no memory for doorbell registers");
-  doorbells_ = static_cast<uint64_t*>(page);
+  const size_t lines = (size_t{config.max_queue_pairs} + kRegistersPerLine - 1) / kRegistersPerLine;
+  doorbells_ = KernelArray<uint64_t>(*config.memory, lines * kRegistersPerLine, MemoryUse::queue);
 }
-
-Nic::~Nic() { munmap(doorbells_, doorbells_bytes_); }
 
 uint32_t Nic::register_memory(void* address, uint64_t bytes, uint32_t access) {
   const Gate::Control control(fabric_.gate());
@@ -108,7 +103,7 @@ NicQueuePair& Nic::queue_pair(Qpn qpn, const char* verb) const {
 uint64_t* Nic::doorbell_of(Qpn qpn) {
   const Gate::Control control(fabric_.gate());
   queue_pair(qpn, "doorbell_of");
-  return doorbells_ + slot_of_qpn(qpn);
+  return doorbells_.data() + slot_of_qpn(qpn);
 }
 
 void Nic::connect(Qpn qpn, Nic& remote, Qpn remote_qpn) {
@@ -128,9 +123,14 @@ void Nic::destroy_queue_pair(Qpn qpn) {
   std::erase(flushing_, &qp);
   queue_pairs_[slot].reset();
   ++generations_[slot];
-  std::atomic_ref(doorbells_[slot]).store(0, std::memory_order_relaxed);
+  std::atomic_ref(doorbells_.data()[slot]).store(0, std::memory_order_relaxed);
   free_slots_.push_back(slot);
   --live_queue_pairs_;
+}
+
+uint64_t Nic::executed(Qpn qpn) const {
+  const Gate::Control control(fabric_.gate());
+  return queue_pair(qpn, "executed").sq_ci;
 }
 
 uint32_t Nic::first_error(Qpn qpn, uint64_t* index) const {
@@ -169,16 +169,15 @@ bool Nic::step(uint32_t wqe_budget) {
 }
 
 bool Nic::see_doorbells() {
-  constexpr uint32_t kRegistersPerLine = 8;
   bool any = false;
   for (uint32_t first = 0; first < slots_used_; first += kRegistersPerLine) {
     uint64_t line = 0;
     for (uint32_t i = 0; i < kRegistersPerLine; ++i) {
-      line |= std::atomic_ref(doorbells_[first + i]).load(std::memory_order_relaxed);
+      line |= std::atomic_ref(doorbells_.data()[first + i]).load(std::memory_order_relaxed);
     }
     if (line == 0) continue;
     for (uint32_t i = 0; i < kRegistersPerLine; ++i) {
-      std::atomic_ref cell(doorbells_[first + i]);
+      std::atomic_ref cell(doorbells_.data()[first + i]);
       if (cell.load(std::memory_order_relaxed) == 0) continue;
       // Emptying the register makes each ring an event; pairs with the poster's mmio_store.
       const uint64_t value = cell.exchange(0, std::memory_order_acquire);

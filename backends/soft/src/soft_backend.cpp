@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cstdlib>
-#include <new>
+#include <cstring>
 
 #include <ringer/endpoint.hpp>
 #include <ringer/host_platform.hpp>
@@ -17,24 +16,26 @@ using HostPolicy = QueuePolicy<Sharing::exclusive, Placement::host>;
 // Rings start out as noise, so that nothing works by finding zeros.
 constexpr int kPoison = 0xa5;
 
-/// Memory of one queue pair: heads, doorbell records, completion queues, rings, in one block.
+/// Memory of one queue pair: heads where its posters are, the rest in one block that they share
+/// with the NIC.
 class QueueMemory {
  public:
-  explicit QueueMemory(const QueuePairConfig& config) {
+  explicit QueueMemory(const QueuePairConfig& config)
+      : memory_(config.kernels != nullptr ? *config.kernels : host_memory()),
+        heads_(memory_, 1, MemoryUse::kernel) {
     const size_t cqes = config.cq_mode == CqMode::collapsed ? 1 : config.sq_wqebbs;
     const size_t sq_bytes = size_t{config.sq_wqebbs} * kWqebbBytes;
     const size_t rq_bytes = (size_t{config.rq_wqes} * sizeof(mlx5::DataSeg) + 63) / 64 * 64;
-    const size_t records = sizeof(SqState) + kRecordsBytes;
     const size_t bytes =
-        records + (cqes + config.rq_wqes) * sizeof(mlx5::Cqe) + rq_bytes + sq_bytes;
-    block_.reset(static_cast<uint8_t*>(std::aligned_alloc(64, bytes)));
-    if (!block_) throw std::bad_alloc();
-    std::memset(block_.get(), kPoison, bytes);
-    std::memset(block_.get(), 0, records);
+        kRecordsBytes + (cqes + config.rq_wqes) * sizeof(mlx5::Cqe) + rq_bytes + sq_bytes;
+    block_ = KernelArray<uint8_t>(memory_, bytes, MemoryUse::queue);
+    std::memset(block_.data() + kRecordsBytes, kPoison, bytes - kRecordsBytes);
 
-    uint8_t* at = block_.get();
-    state = new (at) SqState{};
-    at += sizeof(SqState);
+    SqState fresh{};
+    reset_heads(fresh, config.start_index);
+    heads_.write({&fresh, 1});
+    state = heads_.data();
+    uint8_t* at = block_.data();
     dbr = reinterpret_cast<Be32*>(at);
     cq_dbr = dbr + 2;
     receive_cq_dbr = dbr + 4;
@@ -48,6 +49,15 @@ class QueueMemory {
     cq_cqes = static_cast<uint32_t>(cqes);
   }
 
+  /// True if the host may use the heads in place.
+  bool host_reachable() const { return memory_.host_reachable(); }
+  SqState read_heads() const {
+    SqState heads;
+    heads_.read({&heads, 1});
+    return heads;
+  }
+  void write_error(const QueueError& error) { memory_.write(&state->error, &error, sizeof(error)); }
+
   SqState* state;
   Be32* dbr;
   Be32* cq_dbr;
@@ -60,9 +70,6 @@ class QueueMemory {
 
  private:
   static constexpr size_t kRecordsBytes = 64;
-  struct Free {
-    void operator()(uint8_t* p) const { std::free(p); }
-  };
 
   static mlx5::Cqe* make_cqes(uint8_t* at, size_t count) {
     auto* cqes = reinterpret_cast<mlx5::Cqe*>(at);
@@ -70,7 +77,9 @@ class QueueMemory {
     return cqes;
   }
 
-  std::unique_ptr<uint8_t, Free> block_;
+  KernelMemory& memory_;
+  KernelArray<SqState> heads_;
+  KernelArray<uint8_t> block_;
 };
 
 class SoftMemoryRegion : public MemoryRegion {
@@ -141,6 +150,11 @@ class SoftQueuePair : public QueuePair {
   }
 
   uint64_t outstanding(Status& status) override {
+    if (!memory_.host_reachable()) {
+      const SqState heads = memory_.read_heads();
+      status = make_status(static_cast<StatusCode>(heads.error.code));
+      return heads.resv_head - nic_.executed(view_.qpn);
+    }
     status = queue_.completions().poll();
     return queue_.resv_head() - queue_.completions().cons_idx();
   }
@@ -187,7 +201,13 @@ class SoftQueuePair : public QueuePair {
     return true;
   }
 
-  void abort() override { queue_.completions().fail(make_status(StatusCode::aborted)); }
+  void abort() override {
+    if (memory_.host_reachable()) {
+      queue_.completions().fail(make_status(StatusCode::aborted));
+    } else if (memory_.read_heads().error.code == 0) {
+      memory_.write_error({static_cast<uint32_t>(StatusCode::aborted), 1, 0, 0, 0});
+    }
+  }
 
  private:
   DeviceQp create() {
@@ -202,7 +222,6 @@ class SoftQueuePair : public QueuePair {
     rings.receive_cq = {memory_.receive_cq, config_.rq_wqes, memory_.receive_cq_dbr, false, false};
     rings.start_index = config_.start_index;
     rings.rnr_retries = config_.rnr_retries;
-    reset_heads(*memory_.state, config_.start_index);
 
     DeviceQp view{};
     view.layout_stamp = kDeviceQpStamp;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <ringer/device_qp.hpp>
+#include <ringer/kernel_memory.hpp>
 #include <ringer/status.hpp>
 #include <ringer/types.hpp>
 
@@ -56,6 +57,8 @@ struct QueuePairConfig {
   uint32_t rq_wqes = 0;                ///< receive ring depth, a power of two, or none
   uint64_t start_index = 0;            ///< first index; only the software NIC takes others than 0
   uint32_t rnr_retries = 7;            ///< visits to a not-ready receiver; 7 = without end
+  /// Where the kernels that post to it run; null: this process's host code posts.
+  KernelMemory* kernels = nullptr;
 };
 
 /// Where a peer finds a queue pair. Exchanged as plain bytes.

@@ -18,14 +18,16 @@ namespace ringer {
 /// The command ring's memory. Address-stable while it lives.
 class FifoRing {
  public:
-  explicit FifoRing(uint32_t depth);
-  DeviceFifo device_view() const { return {commands_.get(), depth_, state_.get()}; }
-  FifoState& state() const { return *state_; }
+  /// `memory`: of the kernels that push.
+  explicit FifoRing(uint32_t depth, KernelMemory& memory = host_memory());
+  DeviceFifo device_view() const {
+    return {commands_.data(), static_cast<uint32_t>(commands_.size()), state_.data()};
+  }
+  FifoState& state() const { return *state_.data(); }
 
  private:
-  uint32_t depth_;
-  std::unique_ptr<FifoCommand[]> commands_;
-  std::unique_ptr<FifoState> state_;
+  KernelArray<FifoCommand> commands_;
+  KernelArray<FifoState> state_;
 };
 
 /// What a proxy needs to know of the channel that it serves.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cstdlib>
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <ringer/ep/buffer.hpp>
@@ -10,27 +8,11 @@
 
 namespace ringer::ep {
 
-/// Pages appear when they are first touched, so a window costs what is really sent.
-struct Buffer::Window {
-  explicit Window(size_t size) : bytes(size) {
-    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED) {
-      throw BackendError("no address space for a window of " + std::to_string(bytes) + " bytes");
-    }
-    base = static_cast<uint8_t*>(at);
-  }
-  ~Window() { munmap(base, bytes); }
-  Window(const Window&) = delete;
-  Window& operator=(const Window&) = delete;
-
-  uint8_t* base;
-  size_t bytes;
-};
-
 Buffer::Buffer(Exchange& exchange, Backend& backend, const Config& config,
                const RankPlacement& placement)
-    : config_(config), rank_(exchange.rank()) {
+    : config_(config),
+      rank_(exchange.rank()),
+      memory_(placement.kernels != nullptr ? *placement.kernels : host_memory()) {
   collective_step(exchange, [&] {
     if (exchange.ranks() != config.ranks) {
       throw BackendError("configured for " + std::to_string(config.ranks) +
@@ -100,8 +82,8 @@ void Buffer::plan_queue_pairs() {
 }
 
 void Buffer::create_resources() {
-  window_ = std::make_unique<Window>(layout_.window_bytes);
-  region_ = nic_->register_memory(window_->base, window_->bytes, access::all);
+  window_ = KernelArray<uint8_t>(memory_, layout_.window_bytes, MemoryUse::window);
+  region_ = nic_->register_memory(window_.data(), window_.size(), access::all);
   queue_pairs_.resize(size_t{config_.experts_per_rank} * config_.ranks);
   QueuePairConfig config;
   config.sq_wqebbs = config_.ring_wqebbs;
@@ -110,10 +92,11 @@ void Buffer::create_resources() {
   for (uint32_t queue = 0; queue < config_.experts_per_rank; ++queue) {
     for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
       if (path_to(peer) == Path::ipc) continue;
+      config.kernels = path_to(peer) == Path::ibgda ? &memory_ : nullptr;
       queue_pairs_[size_t{queue} * config_.ranks + peer] = nic_->create_queue_pair(config);
     }
   }
-  for (auto& ring : rings_) ring = std::make_unique<FifoRing>(config_.fifo_depth);
+  for (auto& ring : rings_) ring = std::make_unique<FifoRing>(config_.fifo_depth, memory_);
 }
 
 void Buffer::connect(Exchange& exchange) {
@@ -142,60 +125,90 @@ void Buffer::build_table(Exchange& exchange) {
     uint32_t reserved;
   };
   const auto windows = all_gather_value(
-      exchange, WindowFacts{reinterpret_cast<uint64_t>(window_->base), region_->rkey(), 0});
+      exchange, WindowFacts{reinterpret_cast<uint64_t>(window_.data()), region_->rkey(), 0});
   for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
     const Path path = path_to(peer);
     auto* mapped = path == Path::ipc ? reinterpret_cast<uint8_t*>(windows[peer].base) : nullptr;
     peers_.push_back({path, windows[peer].rkey, windows[peer].base, mapped});
   }
-  qps_.resize(queue_pairs_.size());
-  for (size_t i = 0; i < qps_.size(); ++i) {
-    if (queue_pairs_[i]) qps_[i] = queue_pairs_[i]->device_view();
+  std::vector<DeviceQp> qps(queue_pairs_.size());
+  for (size_t i = 0; i < qps.size(); ++i) {
+    if (queue_pairs_[i]) qps[i] = queue_pairs_[i]->device_view();
   }
-  for (const auto& ring : rings_) fifos_.push_back(ring->device_view());
+  std::vector<DeviceFifo> fifos;
+  for (const auto& ring : rings_) fifos.push_back(ring->device_view());
+  const auto upload = [this]<class T>(KernelArray<T>& array, std::span<const T> values) {
+    array = KernelArray<T>(memory_, values.size());
+    array.write(values);
+  };
+  upload(kernel_peers_, std::span<const ChannelPeer>(peers_));
+  upload(kernel_qps_, std::span<const DeviceQp>(qps));
+  upload(kernel_fifos_, std::span<const DeviceFifo>(fifos));
 
   const size_t experts = config_.experts();
   const size_t pairs = size_t{config_.experts_per_rank} * config_.ranks;
-  counters_.resize(experts + pairs + 2 * experts + 2 * pairs);
-  state_.send_counters = counters_.data();
-  state_.combine_counters = state_.send_counters + experts;
-  state_.dispatch_flags_sent = state_.combine_counters + pairs;
-  state_.combine_flags_sent = state_.dispatch_flags_sent + 2 * experts;
-  state_.dispatch_epoch = state_.combine_epoch = config_.start_epoch;
+  counters_ = KernelArray<uint64_t>(memory_, experts + pairs + 2 * experts + 2 * pairs);
+  DeviceState state{};
+  state.send_counters = counters_.data();
+  state.combine_counters = state.send_counters + experts;
+  state.dispatch_flags_sent = state.combine_counters + pairs;
+  state.combine_flags_sent = state.dispatch_flags_sent + 2 * experts;
+  state.dispatch_epoch = state.combine_epoch = config_.start_epoch;
+  upload(state_, std::span<const DeviceState>(&state, 1));
 
   table_.layout_stamp = kChannelStamp;
   table_.rank = rank_;
   table_.ranks = config_.ranks;
   table_.queues = config_.experts_per_rank;
-  table_.peers = peers_.data();
-  table_.qps = qps_.data();
-  table_.fifos = fifos_.data();
-  table_.fifo_count = static_cast<uint32_t>(fifos_.size());
+  table_.peers = kernel_peers_.data();
+  table_.qps = kernel_qps_.data();
+  table_.fifos = kernel_fifos_.data();
+  table_.fifo_count = static_cast<uint32_t>(fifos.size());
   table_.window_lkey = region_->lkey();
-  table_.window = window_->base;
+  table_.window = window_.data();
   table_.atomic_result_offset = layout_.atomic_result_at;
+  host_table_ = table_;
+  host_table_.peers = peers_.data();
   for (const auto& ring : rings_) {
-    proxies_.push_back(std::make_unique<FifoProxy>(*ring, FifoProxyConfig{&table_, &queue_pairs_}));
+    proxies_.push_back(
+        std::make_unique<FifoProxy>(*ring, FifoProxyConfig{&host_table_, &queue_pairs_}));
   }
 }
 
 CommonArgs Buffer::common_args() {
-  return {kArgsStamp,         table_, layout_, config_.dtype, config_.flags, config_.doorbell,
-          config_.timeout_ns, &state_};
+  return {kArgsStamp,         table_,       layout_, config_.dtype, config_.flags, config_.doorbell,
+          config_.timeout_ns, state_.data()};
+}
+
+FailureRecord Buffer::failure() const {
+  FailureRecord record;
+  memory_.read(&record, &state_.data()->failure, sizeof(record));
+  return record;
 }
 
 uint16_t* Buffer::combine_stage(uint32_t local_expert) const {
-  const uint64_t next = state_.combine_epoch + 1;
-  return reinterpret_cast<uint16_t*>(window_->base +
+  uint64_t completed;
+  memory_.read(&completed, &state_.data()->combine_epoch, sizeof(completed));
+  const uint64_t next = completed + 1;
+  return reinterpret_cast<uint16_t*>(window_.data() +
                                      layout_.combine_stage(next & 1, local_expert, 0));
 }
 
 void Buffer::abort() {
   const HostPlatform host;
-  if (host.exchange<Scope::sys, Order::acq_rel>(&state_.failure.claimed, 1u) == 0) {
-    state_.failure.peer = kNoPeer;
+  FailureRecord& record = state_.data()->failure;
+  if (!memory_.host_reachable()) {
+    FailureRecord aborted = failure();
+    if (aborted.code == 0) {
+      aborted.code = static_cast<uint32_t>(StatusCode::aborted);
+      aborted.claimed = 1;
+      aborted.peer = kNoPeer;
+      memory_.write(&record, &aborted, sizeof(aborted));
+    }
+  } else if (host.exchange<Scope::sys, Order::acq_rel>(&record.claimed, 1u) == 0) {
+    record.peer = kNoPeer;
     host.store<Scope::sys, Order::release>(  // pairs with the kernels' stop word
-        &state_.failure.code, static_cast<uint32_t>(StatusCode::aborted));
+        &record.code, static_cast<uint32_t>(StatusCode::aborted));
   }
   for (const auto& qp : queue_pairs_) {
     if (qp) qp->abort();
@@ -224,7 +237,7 @@ bool Buffer::quiet() {
 }
 
 FailureRecord Buffer::failure_cause() const {
-  FailureRecord cause = state_.failure;
+  FailureRecord cause = failure();
   for (const auto& qp : queue_pairs_) {
     if (!qp || cause.syndrome != static_cast<uint32_t>(mlx5::Syndrome::flushed)) continue;
     const Status first = qp->first_error();

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include <ringer/kernel_memory.hpp>
 #include <ringer/mlx5/wire.hpp>
 #include <ringer/sim/memory_keys.hpp>
 #include <ringer/sim/violations.hpp>
@@ -21,6 +22,8 @@ struct NicConfig {
   uint32_t max_queue_pairs = 8192;
   uint32_t max_sq_wqebbs = mlx5::Wire::kMaxSqWqebbs;
   bool atomics = true;
+  /// Where the doorbell registers lie: kernels that ring them must reach it.
+  KernelMemory* memory = &host_memory();
 };
 
 /// A completion queue as the NIC sees it. Its CQEs are all invalid when it is handed over.
@@ -85,7 +88,7 @@ struct NicQueuePair {
 class Nic {
  public:
   Nic(Fabric& fabric, uint32_t id, const NicConfig& config);
-  ~Nic();
+  ~Nic() = default;
   Nic(const Nic&) = delete;
   Nic& operator=(const Nic&) = delete;
 
@@ -98,6 +101,8 @@ class Nic {
   uint64_t* doorbell_of(Qpn qpn);
   void connect(Qpn qpn, Nic& remote, Qpn remote_qpn);
   void destroy_queue_pair(Qpn qpn);
+  /// WQEBBs that the NIC is through with, counted like the queue pair's heads.
+  uint64_t executed(Qpn qpn) const;
   /// First error of a queue pair, as an error CQE's syndrome (0 = none), and the WQE it struck.
   uint32_t first_error(Qpn qpn, uint64_t* index) const;
   /// The NIC dies: it neither executes nor answers; its peers see transport retry exceeded.
@@ -135,8 +140,7 @@ class Nic {
   MemoryKeys keys_;
   ViolationLog violations_;
   NicCounters counters_;
-  uint64_t* doorbells_ = nullptr;  // register i belongs to the queue pair at slot i
-  size_t doorbells_bytes_ = 0;
+  KernelArray<uint64_t> doorbells_;  // register i belongs to the queue pair at slot i
   uint32_t slots_used_ = 0;
   uint32_t live_queue_pairs_ = 0;
   std::vector<std::unique_ptr<NicQueuePair>> queue_pairs_;

@@ -12,6 +12,7 @@
 #include <ringer/ep/args.hpp>
 #include <ringer/ep/paths.hpp>
 #include <ringer/fifo_proxy.hpp>
+#include <ringer/kernel_memory.hpp>
 
 namespace ringer::ep {
 
@@ -20,6 +21,7 @@ struct RankPlacement {
   uint64_t node = 0;
   PathRequest request = PathRequest::automatic;
   PathOverride override_path{};
+  KernelMemory* kernels = nullptr;  ///< where its kernels run; null: on the host
 };
 
 /// A rank's failure in words: stage, status, peer.
@@ -51,7 +53,7 @@ class Buffer {
   uint16_t* combine_stage(uint32_t local_expert) const;
 
   /// First failure since construction; `code` 0 = none. A Buffer that has failed stays failed.
-  const FailureRecord& failure() const { return state_.failure; }
+  FailureRecord failure() const;
   /// The first failure; where the kernels saw only the flush that followed an error, the error.
   FailureRecord failure_cause() const;
   /// failure_cause() in words.
@@ -66,8 +68,6 @@ class Buffer {
   std::vector<FifoProxy*> proxies() const;
 
  private:
-  struct Window;  // memory mapping, freed with the Buffer
-
   void agree(Exchange& exchange, const RankPlacement& placement);
   void plan_queue_pairs();
   void create_resources();
@@ -77,21 +77,24 @@ class Buffer {
 
   Config config_;
   uint32_t rank_;
+  KernelMemory& memory_;
   Layout layout_{};
   std::vector<PathChoice> paths_;
   uint32_t queue_pair_count_ = 0;
   std::unique_ptr<Nic> nic_;
-  std::unique_ptr<Window> window_;
+  KernelArray<uint8_t> window_;
   std::unique_ptr<MemoryRegion> region_;
   std::vector<std::unique_ptr<QueuePair>> queue_pairs_;  // [queue * ranks + peer]; null on IPC
   std::vector<ChannelPeer> peers_;
-  std::vector<DeviceQp> qps_;
   std::vector<std::unique_ptr<FifoRing>> rings_;
-  std::vector<DeviceFifo> fifos_;
   std::vector<std::unique_ptr<FifoProxy>> proxies_;
-  std::vector<uint64_t> counters_;  // backing of the DeviceState arrays
-  ChannelTable table_{};
-  DeviceState state_{};
+  ChannelTable table_{};       // as kernels see it
+  ChannelTable host_table_{};  // the same for the proxies: its peers are host memory
+  KernelArray<ChannelPeer> kernel_peers_;
+  KernelArray<DeviceQp> kernel_qps_;
+  KernelArray<DeviceFifo> kernel_fifos_;
+  KernelArray<uint64_t> counters_;  // backing of the DeviceState arrays
+  KernelArray<DeviceState> state_;
 };
 
 }  // namespace ringer::ep
