@@ -19,6 +19,7 @@ MAY_INCLUDE = {
     "kernels/ep": {"core", "kernels/ep"},
     "kernels/p2p": {"core", "kernels/p2p"},
     "backends/soft": {"core", "sim", "backends/soft"},
+    "backends/cuda": {"core", "backends/cuda"},
     "backends/mlx5": {"core", "backends/mlx5"},
     "backends/verbs": {"core", "backends/verbs"},
 }

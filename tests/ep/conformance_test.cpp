@@ -24,8 +24,8 @@ void require_same_on_all_paths(EpOptions o) {
 
 }  // namespace
 
-TEST_CASE("the seed's and DeepEP's shape is exact in every data type", "[ep]") {
-  EpOptions o;
+TEST_CASE("the seed's and DeepEP's shape is exact in every data type", "[ep][device]") {
+  EpOptions o = group_on_device();
   o.config.ranks = 4;
   o.ranks_per_node = 1;
   o.routing = tools::uniform_routing();
@@ -34,7 +34,7 @@ TEST_CASE("the seed's and DeepEP's shape is exact in every data type", "[ep]") {
   run_exact(o, 2);
 }
 
-TEST_CASE("288 experts on 16 ranks are exact", "[ep]") {
+TEST_CASE("288 experts on 16 ranks are exact", "[ep][device]") {
   EpOptions o = small_group();
   o.config.ranks = 16;
   o.config.experts_per_rank = 18;
@@ -45,7 +45,7 @@ TEST_CASE("288 experts on 16 ranks are exact", "[ep]") {
   run_exact(o, 3);
 }
 
-TEST_CASE("any number of local experts is exact", "[ep]") {
+TEST_CASE("any number of local experts is exact", "[ep][device]") {
   EpOptions o = small_group();
   o.config.ranks = 2;
   o.config.topk = 2;
@@ -57,7 +57,7 @@ TEST_CASE("any number of local experts is exact", "[ep]") {
   }
 }
 
-TEST_CASE("any number of ranks is exact, powers of two or not", "[ep]") {
+TEST_CASE("any number of ranks is exact, powers of two or not", "[ep][device]") {
   EpOptions o = small_group();
   o.config.ranks = GENERATE(1u, 2u, 3u, 5u, 6u, 7u, 9u, 12u);
   CAPTURE(o.config.ranks);
@@ -77,7 +77,7 @@ TEST_CASE("any launch shape is exact", "[ep]") {
   REQUIRE(run_exact(o) == expected);
 }
 
-TEST_CASE("IBGDA, IPC, FIFO and their mixtures give the same bits", "[ep]") {
+TEST_CASE("IBGDA, IPC, FIFO and their mixtures give the same bits", "[ep][device]") {
   EpOptions o = small_group();
   o.config.dtype = GENERATE(ep::Dtype::bf16, ep::Dtype::fp8);
   o.config.ranks = 6;
@@ -126,7 +126,7 @@ TEST_CASE("NICs and proxies on threads of their own give the same bits", "[ep][t
 }
 
 TEST_CASE("phases, zero copy, flags, doorbells and completion queues do not change the bits",
-          "[ep]") {
+          "[ep][device]") {
   EpOptions o = small_group();
   o.ranks_per_node = 2;
   const auto expected = run_exact(o, 4);
@@ -185,7 +185,7 @@ TEST_CASE("1000 back-to-back calls are exact", "[ep]") {
   }
 }
 
-TEST_CASE("a 64-WQEBB ring carries more than 3 x 65536 WQEs", "[ep]") {
+TEST_CASE("a 64-WQEBB ring carries more than 3 x 65536 WQEs", "[ep][device]") {
   EpOptions o = small_group();
   o.config.ranks = 2;
   o.config.experts_per_rank = 1;

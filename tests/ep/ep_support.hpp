@@ -2,6 +2,7 @@
 // Short ways to say which group a test runs, and to run it.
 #pragma once
 
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -60,9 +61,26 @@ inline std::shared_ptr<const tools::Routing> ragged_routing() {
   return std::make_shared<Ragged>();
 }
 
-/// A small group, every rank on a node of its own, run deterministically.
-inline tools::EpOptions small_group() {
+/// RINGER_TEST_DEVICE=cuda: the tests tagged [device] run their kernels on GPUs.
+inline bool on_gpu() {
+  const char* device = std::getenv("RINGER_TEST_DEVICE");
+  return device != nullptr && std::string(device) == "cuda";
+}
+
+/// Options of a group on the device under test.
+inline tools::EpOptions group_on_device() {
   tools::EpOptions o;
+  if (on_gpu()) {
+    o.device = tools::EpDevice::cuda;
+    o.blocks = 4;
+    o.warps_per_block = 8;
+  }
+  return o;
+}
+
+/// A small group, every rank on a node of its own, run deterministically (on fibers).
+inline tools::EpOptions small_group() {
+  tools::EpOptions o = group_on_device();
   o.config.ranks = 4;
   o.config.max_tokens = 24;
   o.config.hidden = 256;
@@ -71,7 +89,7 @@ inline tools::EpOptions small_group() {
   o.config.ring_wqebbs = 64;
   o.ranks_per_node = 1;
   o.routing = ragged_routing();
-  o.deterministic = true;
+  o.deterministic = !on_gpu();
   o.pump_wqes = 4;
   return o;
 }

@@ -13,7 +13,7 @@ using tools::EpGroup;
 using tools::EpOptions;
 using tools::RoutingShape;
 
-TEST_CASE("rank without tokens skips a collective step", "[ep][regression]") {
+TEST_CASE("rank without tokens skips a collective step", "[ep][regression][device]") {
   EpOptions o = small_group();
   const uint32_t idle = GENERATE(0u, 1u, 3u);
   o.routing = std::make_shared<RoutingBy>(
@@ -24,7 +24,7 @@ TEST_CASE("rank without tokens skips a collective step", "[ep][regression]") {
   run_exact(o);
 }
 
-TEST_CASE("no rank has any token", "[ep][regression]") {
+TEST_CASE("no rank has any token", "[ep][regression][device]") {
   EpOptions o = small_group();
   o.routing = std::make_shared<RoutingBy>(
       [](const RoutingShape&, uint32_t, uint32_t, uint32_t) { return 0; },
@@ -33,7 +33,7 @@ TEST_CASE("no rank has any token", "[ep][regression]") {
 }
 
 TEST_CASE("arrival counter collides with its finish tag beyond 1024 tokens to one expert",
-          "[ep][regression]") {
+          "[ep][regression][device]") {
   EpOptions o = small_group();
   o.config.max_tokens = GENERATE(1023u, 1024u, 1025u, 2049u);
   o.config.hidden = 128;
@@ -44,7 +44,7 @@ TEST_CASE("arrival counter collides with its finish tag beyond 1024 tokens to on
 }
 
 TEST_CASE("queue table indexed by local expert overflows beyond 16 experts a rank",
-          "[ep][regression]") {
+          "[ep][regression][device]") {
   EpOptions o = small_group();
   o.config.experts_per_rank = GENERATE(16u, 17u, 18u);
   o.path = GENERATE(ep::PathRequest::ibgda, ep::PathRequest::fifo);
@@ -53,7 +53,7 @@ TEST_CASE("queue table indexed by local expert overflows beyond 16 experts a ran
   run_exact(o);
 }
 
-TEST_CASE("masked entries and duplicate experts", "[ep][regression]") {
+TEST_CASE("masked entries and duplicate experts", "[ep][regression][device]") {
   EpOptions o = small_group();
   SECTION("all entries masked") {
     o.routing = std::make_shared<RoutingBy>(
@@ -76,7 +76,7 @@ TEST_CASE("masked entries and duplicate experts", "[ep][regression]") {
   run_exact(o);
 }
 
-TEST_CASE("a replayed launch meets flags of the call before", "[ep][regression]") {
+TEST_CASE("a replayed launch meets flags of the call before", "[ep][regression][device]") {
   EpOptions o = small_group();
   o.pump_wqes = 1;
   o.split_phases = GENERATE(false, true);

@@ -25,12 +25,15 @@ enum ExitCode : int {
 class Command {
  public:
   virtual ~Command() = default;
+  /// Whether the command line names it.
+  virtual bool chosen() const = 0;
   virtual int run() = 0;
 };
 
 /// Each adds its subcommand to `app` and keeps references to it.
 std::unique_ptr<Command> add_ep_command(CLI::App& app);
 std::unique_ptr<Command> add_info_command(CLI::App& app);
+std::unique_ptr<Command> add_bench_ep_command(CLI::App& bench);
 
 /// Writes what is buffered for stdout. Throws std::system_error if it does not get there.
 void flush_stdout();

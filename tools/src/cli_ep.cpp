@@ -71,6 +71,8 @@ class EpCommand : public Command {
         "wins.\nFlags take 1, 0, true, false, yes, no, on or off from their variable.");
   }
 
+  bool chosen() const override { return app_->parsed(); }
+
   int run() override {
     const EpRequest request = read_ep_request(settings_);
     const bool table = request.json != "-";

@@ -93,12 +93,13 @@ void print_json(const MachineFacts& facts) {
 class InfoCommand : public Command {
  public:
   explicit InfoCommand(CLI::App& app) {
-    CLI::App* info = app.add_subcommand("info", "What this machine can run, and why not the rest");
-    info->add_flag("--json", json_, "As JSON");
-    info->footer(
+    app_ = app.add_subcommand("info", "What this machine can run, and why not the rest");
+    app_->add_flag("--json", json_, "As JSON");
+    app_->footer(
         fmt::format("For tests: {} names a directory with a recorded sys, dev, proc and usr/lib.",
                     kRootVariable));
   }
+  bool chosen() const override { return app_->parsed(); }
   int run() override {
     const MachineFacts facts = probe();
     json_ ? print_json(facts) : print_text(facts);
@@ -107,6 +108,7 @@ class InfoCommand : public Command {
   }
 
  private:
+  CLI::App* app_;
   bool json_ = false;
 };
 

@@ -1,53 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <chrono>
 #include <exception>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 
-#include <ringer/ep/combine.hpp>
-#include <ringer/ep/dispatch.hpp>
-#include <ringer/sim/simt_executor.hpp>
+#include <ringer/ep/message.hpp>
 #include <ringer/soft/soft_backend.hpp>
 
+#include "ep_launcher.hpp"
+#include "ep_memory.hpp"
 #include "ep_reference.hpp"
 #include "ep_runner.hpp"
-#include "lazy_array.hpp"
 #include "random.hpp"
 
 namespace ringer::tools {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Proxies share this many threads: the machine has other work, too.
 constexpr uint32_t kProxyThreads = 2;
-
-double microseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
-}
-
-/// What a rank's kernels read and write besides the window.
-struct RankMemory {
-  RankMemory(const ep::Config& config, const ep::Layout& layout, bool zero_copy) {
-    const size_t rows = size_t{config.experts_per_rank} * layout.rows_per_expert();
-    recv_x = LazyArray<uint8_t>(rows * layout.payload_bytes);
-    recv_scales = LazyArray<uint8_t>(rows * layout.scale_bytes);
-    source_info = LazyArray<ep::SourceInfo>(rows);
-    recv_ranges = LazyArray<uint64_t>(size_t{config.experts_per_rank} * config.ranks);
-    recv_count = LazyArray<uint32_t>(config.experts_per_rank);
-    if (!zero_copy) y = LazyArray<uint16_t>(rows * config.hidden);
-    out = LazyArray<uint16_t>(size_t{config.max_tokens} * config.hidden);
-  }
-
-  LazyArray<uint8_t> recv_x, recv_scales;
-  LazyArray<ep::SourceInfo> source_info;
-  LazyArray<uint64_t> recv_ranges;
-  LazyArray<uint32_t> recv_count;
-  LazyArray<uint16_t> y, out;
-};
 
 }  // namespace
 
@@ -57,52 +29,57 @@ struct EpGroup::Impl {
 
   void set_up();
   void prepare(uint64_t iteration);
-  template <class Kernel>
-  double launch(const char* name, Kernel kernel);
+  double launch(EpOp op, ep::Phases phases);
   void run_dispatch(PhaseTimes& times);
   void run_experts();
   void run_combine(PhaseTimes& times);
+  EpSamples sample(EpOp op, uint32_t launches);
   void check(EpIteration& result);
+  void conclude(EpIteration& result);
   bool pump();
   void require_health(const char* name);
 
   EpOptions options;
   ep::Layout layout;
+  std::unique_ptr<EpLauncher> launcher;
   sim::Fabric fabric;
   soft::SoftBackend backend{fabric};
   std::optional<sim::NicThread> nic_thread;
   std::vector<std::unique_ptr<ep::Buffer>> buffers;
   std::vector<FifoProxy*> proxies;
   std::optional<FifoProxyThreads> proxy_threads;
-  std::unique_ptr<sim::SimtExecutor> executor;
   std::vector<RankMemory> memory;
   std::vector<RankInput> inputs;
   std::vector<ep::DispatchArgs> dispatch_args;
   std::vector<ep::CombineArgs> combine_args;
 };
 
+namespace {
+
+sim::NicConfig nic_config(const EpOptions& options, EpLauncher& launcher) {
+  sim::NicConfig config = options.nic;
+  config.memory = &launcher.memory(0);
+  return config;
+}
+
+}  // namespace
+
 EpGroup::Impl::Impl(const EpOptions& given)
-    : options(given), layout(ep::make_layout(given.config)), fabric(given.nic) {
-  if (options.blocks == 0 || options.warps_per_block == 0 ||
-      options.warps_per_block > ep::kMaxWarpsPerBlock) {
-    throw std::invalid_argument("launch of " + std::to_string(options.blocks) + " blocks of " +
-                                std::to_string(options.warps_per_block) +
-                                " warps; there must be at least one block of 1 to 32 warps");
-  }
+    : options(given),
+      layout(ep::make_layout(given.config)),
+      launcher(given.device == EpDevice::cuda
+                   ? make_cuda_launcher(given)
+                   : make_host_launcher(given, [this] { return pump(); })),
+      fabric(nic_config(given, *launcher)) {
   set_up();
   for (const auto& buffer : buffers) {
     for (FifoProxy* proxy : buffer->proxies()) proxies.push_back(proxy);
-    memory.emplace_back(options.config, layout, options.zero_copy);
+    memory.emplace_back(launcher->memory(buffer->rank()), options.config, layout);
   }
-  sim::SimtOptions simt;
-  simt.seed = options.schedule_seed;
-  if (options.deterministic) {
-    simt.pump = [this] { return pump(); };
-  } else {
+  if (!options.deterministic) {
     nic_thread.emplace(fabric);
     proxy_threads.emplace(proxies, kProxyThreads);
   }
-  executor = std::make_unique<sim::SimtExecutor>(std::move(simt));
 }
 
 // Nothing may be under way when windows go: everything posted has been waited for by some rank's
@@ -130,7 +107,8 @@ void EpGroup::Impl::set_up() {
       threads.emplace_back([&, r] {
         try {
           const auto exchange = group.join(r);
-          const ep::RankPlacement placement{r / per_node, options.path, options.path_override};
+          const ep::RankPlacement placement{r / per_node, options.path, options.path_override,
+                                            &launcher->memory(r)};
           buffers[r] = std::make_unique<ep::Buffer>(*exchange, backend, options.config, placement);
           exchange->all_gather({});  // nobody leaves before all are through
         } catch (...) {
@@ -159,35 +137,18 @@ void EpGroup::Impl::prepare(uint64_t iteration) {
         make_input(options.config, *options.routing, r, Random::mix(options.seed) + iteration));
   }
   for (uint32_t r = 0; r < options.config.ranks; ++r) {
-    const RankInput& in = inputs[r];
-    const RankMemory& m = memory[r];
+    const uint32_t tokens = inputs[r].routing.tokens;
     const ep::CommonArgs common = buffers[r]->common_args();
-    dispatch_args.push_back({common, in.routing.tokens, in.x.data(), in.routing.experts.data(),
-                             m.recv_x.data(), m.recv_scales.data(), m.source_info.data(),
-                             m.recv_ranges.data(), m.recv_count.data()});
-    combine_args.push_back({common, in.routing.tokens, m.y.data(), in.routing.experts.data(),
-                            in.routing.weights.data(), m.source_info.data(), m.recv_ranges.data(),
-                            m.out.data()});
+    memory[r].upload(inputs[r]);
+    dispatch_args.push_back(memory[r].dispatch_args(common, tokens));
+    combine_args.push_back(memory[r].combine_args(common, tokens, options.zero_copy));
   }
 }
 
-// Runs `kernel(platform, warp, rank)` on all ranks together; returns microseconds.
-template <class Kernel>
-double EpGroup::Impl::launch(const char* name, Kernel kernel) {
-  std::vector<sim::Grid> grids;
-  for (uint32_t r = 0; r < options.config.ranks; ++r) {
-    grids.push_back({"rank " + std::to_string(r) + " " + name, options.blocks,
-                     options.warps_per_block, ep::shared_bytes(layout, options.warps_per_block),
-                     [this, kernel, r](sim::SimtWarp warp) {
-                       kernel(sim::FiberPlatform(*executor), warp, r);
-                     }});
-  }
-  const auto start = Clock::now();
-  const sim::LaunchReport report = executor->launch(grids);
-  const double elapsed = microseconds_since(start);
-  if (!report.completed) throw EpFailure(std::string(name) + ": " + report.deadlock);
-  require_health(name);
-  return elapsed;
+double EpGroup::Impl::launch(EpOp op, ep::Phases phases) {
+  const double elapsed_us = launcher->run(op, phases, {dispatch_args, combine_args});
+  require_health(to_string(op, phases));
+  return elapsed_us;
 }
 
 void EpGroup::Impl::require_health(const char* name) {
@@ -225,54 +186,44 @@ void EpGroup::Impl::require_health(const char* name) {
 }
 
 void EpGroup::Impl::run_dispatch(PhaseTimes& times) {
-  const auto both = [this](auto p, auto w, uint32_t r) { ep::dispatch(p, w, dispatch_args[r]); };
-  const auto send = [this](auto p, auto w, uint32_t r) {
-    ep::dispatch_send(p, w, dispatch_args[r]);
-  };
-  const auto receive = [this](auto p, auto w, uint32_t r) {
-    ep::dispatch_receive(p, w, dispatch_args[r]);
-  };
-  if (!options.split_phases) {
-    times.dispatch_us = launch("dispatch", both);
-    return;
+  if (options.split_phases) {
+    times.dispatch_send_us = launch(EpOp::dispatch, ep::Phases::send);
+    times.dispatch_receive_us = launch(EpOp::dispatch, ep::Phases::receive);
+    times.dispatch_us = times.dispatch_send_us + times.dispatch_receive_us;
+  } else {
+    times.dispatch_us = launch(EpOp::dispatch, ep::Phases::both);
   }
-  times.dispatch_send_us = launch("dispatch send", send);
-  times.dispatch_receive_us = launch("dispatch receive", receive);
-  times.dispatch_us = times.dispatch_send_us + times.dispatch_receive_us;
+  for (RankMemory& m : memory) m.download_dispatch();
 }
 
 void EpGroup::Impl::run_combine(PhaseTimes& times) {
-  const auto both = [this](auto p, auto w, uint32_t r) { ep::combine(p, w, combine_args[r]); };
-  const auto send = [this](auto p, auto w, uint32_t r) { ep::combine_send(p, w, combine_args[r]); };
-  const auto receive = [this](auto p, auto w, uint32_t r) {
-    ep::combine_receive(p, w, combine_args[r]);
-  };
-  if (!options.split_phases) {
-    times.combine_us = launch("combine", both);
-    return;
+  if (options.split_phases) {
+    times.combine_send_us = launch(EpOp::combine, ep::Phases::send);
+    times.combine_receive_us = launch(EpOp::combine, ep::Phases::receive);
+    times.combine_us = times.combine_send_us + times.combine_receive_us;
+  } else {
+    times.combine_us = launch(EpOp::combine, ep::Phases::both);
   }
-  times.combine_send_us = launch("combine send", send);
-  times.combine_receive_us = launch("combine receive", receive);
-  times.combine_us = times.combine_send_us + times.combine_receive_us;
+  for (size_t r = 0; r < memory.size(); ++r) memory[r].download_combine(inputs[r].routing.tokens);
 }
 
 void EpGroup::Impl::run_experts() {
   const ep::Config& config = options.config;
   for (uint32_t r = 0; r < config.ranks; ++r) {
-    const RankMemory& m = memory[r];
+    const RankMemory::Arrays& m = memory[r].host();
     for (uint32_t local = 0; local < config.experts_per_rank; ++local) {
       const uint32_t expert = r * config.experts_per_rank + local;
       const size_t first = local * layout.rows_per_expert();
-      uint16_t* y =
-          options.zero_copy ? buffers[r]->combine_stage(local) : m.y.data() + first * config.hidden;
-      for (size_t row = 0; row < m.recv_count[local]; ++row) {
-        const uint8_t* x = m.recv_x.data() + (first + row) * layout.payload_bytes;
-        const uint8_t* scales = m.recv_scales.data() + (first + row) * layout.scale_bytes;
+      for (size_t row = first; row < first + m.recv_count.data()[local]; ++row) {
+        const uint8_t* x = m.recv_x.data() + row * layout.payload_bytes;
+        const uint8_t* scales = m.recv_scales.data() + row * layout.scale_bytes;
+        uint16_t* y = m.y.data() + row * config.hidden;
         for (uint32_t i = 0; i < config.hidden; ++i) {
-          y[row * config.hidden + i] =
-              expert_output(expert, ep::decode_channel(x, scales, config.dtype, i));
+          y[i] = expert_output(expert, ep::decode_channel(x, scales, config.dtype, i));
         }
       }
+      memory[r].upload_results(local,
+                               options.zero_copy ? buffers[r]->combine_stage(local) : nullptr);
     }
   }
 }
@@ -281,10 +232,11 @@ void EpGroup::Impl::check(EpIteration& result) {
   const EpReference reference(options.config, inputs);
   Differences dispatch, combine;
   for (uint32_t r = 0; r < options.config.ranks; ++r) {
-    reference.check_dispatch(r, dispatch_args[r], dispatch, result.digest);
-    reference.check_combine(r, memory[r].out.data(), combine);
-    result.digest = hash_bytes(result.digest, memory[r].out.data(),
-                               size_t{inputs[r].routing.tokens} * layout.combine_bytes);
+    const uint16_t* out = memory[r].host().out.data();
+    reference.check_dispatch(r, memory[r].host_dispatch_args(), dispatch, result.digest);
+    reference.check_combine(r, out, combine);
+    result.digest =
+        hash_bytes(result.digest, out, size_t{inputs[r].routing.tokens} * layout.combine_bytes);
   }
   result.messages = reference.messages();
   result.wrong_dispatch = dispatch.count;
@@ -302,17 +254,44 @@ EpIteration EpGroup::iterate(uint64_t iteration) {
   i.run_dispatch(result.times);
   i.run_experts();
   i.run_combine(result.times);
+  i.conclude(result);
+  return result;
+}
+
+EpBench EpGroup::bench(uint32_t launches) {
+  Impl& i = *impl_;
+  EpBench bench;
+  i.prepare(0);
+  i.run_dispatch(bench.result.times);  // loads and warms what it needs
+  bench.dispatch = i.sample(EpOp::dispatch, launches);
+  for (RankMemory& m : i.memory) m.download_dispatch();
+  i.run_experts();
+  i.run_combine(bench.result.times);
+  bench.combine = i.sample(EpOp::combine, launches);
+  for (size_t r = 0; r < i.memory.size(); ++r) {
+    i.memory[r].download_combine(i.inputs[r].routing.tokens);
+  }
+  i.conclude(bench.result);
+  return bench;
+}
+
+EpSamples EpGroup::Impl::sample(EpOp op, uint32_t launches) {
+  const EpSamples samples =
+      launcher->sample(op, options.split_phases, {dispatch_args, combine_args}, launches);
+  require_health(to_string(op, ep::Phases::both));
+  return samples;
+}
+
+void EpGroup::Impl::conclude(EpIteration& result) {
   uint64_t rows = 0;
-  for (const RankMemory& m : i.memory) {
-    for (uint32_t local = 0; local < i.options.config.experts_per_rank; ++local)
-      rows += m.recv_count[local];
+  for (const RankMemory& m : memory) {
+    for (uint32_t local = 0; local < options.config.experts_per_rank; ++local)
+      rows += m.host().recv_count.data()[local];
   }
   result.messages = rows;
-  result.dispatch_bytes =
-      rows * (i.layout.payload_bytes + i.layout.scale_bytes) / i.options.config.ranks;
-  result.combine_bytes = rows * i.layout.combine_bytes / i.options.config.ranks;
-  if (i.options.check) i.check(result);
-  return result;
+  result.dispatch_bytes = rows * (layout.payload_bytes + layout.scale_bytes) / options.config.ranks;
+  result.combine_bytes = rows * layout.combine_bytes / options.config.ranks;
+  if (options.check) check(result);
 }
 
 const EpOptions& EpGroup::options() const { return impl_->options; }

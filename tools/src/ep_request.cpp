@@ -149,7 +149,16 @@ void read_launch(const Settings& settings, EpOptions& options) {
   }
   options.zero_copy = settings.get("zero-copy").boolean();
   options.split_phases = settings.get("phases").one_of<bool>({{"both", false}, {"split", true}});
-  options.deterministic = settings.get("deterministic").boolean();
+  const Setting deterministic = settings.get("deterministic");
+  options.deterministic = deterministic.boolean();
+  options.device =
+      settings.get("device").one_of<EpDevice>({{"host", EpDevice::host}, {"cuda", EpDevice::cuda}});
+  if (options.device == EpDevice::cuda) {
+    if (options.deterministic)
+      deterministic.reject("a GPU has no virtual clock (use --device host)");
+    if (!blocks.given()) options.blocks = 0;
+    if (!settings.get("warps").given()) options.warps_per_block = 0;
+  }
   options.check = settings.get("check").boolean();
   options.seed = settings.get("seed").number(0, ~uint64_t{0});
 }
@@ -179,11 +188,12 @@ void declare_ep_settings(Settings& s) {
   s.add("fifo-depth", "N", "1024", "Depth of each, a power of two", kPaths);
   s.add("sim-max-qps", "N", "8192", "Queue pairs that a software NIC can hold", kPaths);
 
+  s.add("device", "WHERE", "host", "Where kernels run: host (fibers), cuda (GPUs)", kRun);
   s.add("iters", "N", "10", "Timed iterations", kRun);
   s.add("warmup", "N", "1", "Iterations before them, checked but not timed", kRun);
   s.add("seed", "N", "1", "Of tokens and routing", kRun);
-  s.add("blocks", "N", "2", "Blocks per launch and rank", kRun);
-  s.add("warps", "N", "4", "Warps per block", kRun);
+  s.add("blocks", "N", "2", "Blocks per launch and rank", kRun, "2; on a GPU what fits");
+  s.add("warps", "N", "4", "Warps per block", kRun, "4; on a GPU what fits");
   s.add("phases", "HOW", "both", "Send and receive in one launch or two: both, split", kRun);
   s.add_flag("zero-copy", false, "Experts write straight into the combine window", kRun);
   s.add("timeout-ms", "N", "10000", "Longest wait of a kernel", kRun);

@@ -13,12 +13,17 @@
 #include <ringer/ep/config.hpp>
 #include <ringer/sim/fabric.hpp>
 
+#include "ep_launcher.hpp"
 #include "routing.hpp"
 
 namespace ringer::tools {
 
+/// Where kernels run.
+enum class EpDevice { host, cuda };
+
 struct EpOptions {
   ep::Config config;
+  EpDevice device = EpDevice::host;
   uint32_t ranks_per_node = 0;  ///< 0: all ranks on one node
   ep::PathRequest path = ep::PathRequest::automatic;
   ep::PathOverride path_override;  ///< tests: a path for each pair
@@ -27,6 +32,7 @@ struct EpOptions {
   bool split_phases = false;  ///< send and receive as launches of their own
   uint64_t seed = 1;
   bool check = true;
+  /// Of a launch. On a GPU a wish for fewer than fit; 0: as many as fit.
   uint32_t blocks = 2;
   uint32_t warps_per_block = 4;
   sim::NicConfig nic;
@@ -35,6 +41,13 @@ struct EpOptions {
   bool deterministic = false;
   uint32_t pump_wqes = 1;
   uint64_t schedule_seed = 0;  ///< sim::SimtOptions::seed
+
+  /// True if no pair of ranks needs a NIC.
+  bool shared_memory_only() const {
+    const bool one_node = ranks_per_node == 0 || ranks_per_node >= config.ranks;
+    return !path_override && one_node &&
+           (path == ep::PathRequest::automatic || path == ep::PathRequest::ipc);
+  }
 };
 
 struct PhaseTimes {
@@ -67,6 +80,11 @@ struct NicTotals {
   uint64_t bytes_moved = 0;
 };
 
+struct EpBench {
+  EpSamples dispatch, combine;
+  EpIteration result;  ///< of the last dispatch and combine; its times are unused
+};
+
 /// A rank failed, a launch deadlocked or the NIC saw a violation: the text says which. Exit code 1.
 class EpFailure : public std::runtime_error {
  public:
@@ -85,6 +103,10 @@ class EpGroup {
 
   /// One dispatch, the experts, one combine. Throws EpFailure.
   EpIteration iterate(uint64_t iteration);
+
+  /// Runs one call, then `launches` of dispatch alone and as many of combine alone, and checks the
+  /// results of the last ones. Throws EpFailure.
+  EpBench bench(uint32_t launches);
 
   const EpOptions& options() const;
   /// The paths between all ranks, for people.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <new>
 #include <stdexcept>
 #include <system_error>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -61,6 +64,15 @@ int run(Command& command, const std::string& help) {
   }
 }
 
+// "try 'ringer bench ep --help'", as far as subcommands were named.
+std::string ask_help(const CLI::App& app) {
+  std::string path = "ringer";
+  for (auto named = app.get_subcommands(); !named.empty(); named = named[0]->get_subcommands()) {
+    path += " " + named[0]->get_name();
+  }
+  return "try '" + path + " --help'";
+}
+
 int parse_and_run(int argc, char** argv) {
   CLI::App app("GPU-initiated RDMA, simulation first", "ringer");
   app.set_version_flag("--version", std::string("ringer ") + kVersion);
@@ -68,8 +80,12 @@ int parse_and_run(int argc, char** argv) {
   const auto formatter = std::make_shared<HelpFormatter>();
   formatter->column_width(30);
   app.formatter(formatter);
-  const auto ep = add_ep_command(app);
-  const auto info = add_info_command(app);
+  CLI::App* bench = app.add_subcommand("bench", "Measure one thing, and check what it did");
+  bench->require_subcommand(1);
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(add_ep_command(app));
+  commands.push_back(add_bench_ep_command(*bench));
+  commands.push_back(add_info_command(app));
   app.footer("Exit codes: 0 ok, 1 a check failed, 2 bad usage, 3 cannot run here.");
   try {
     app.parse(argc, argv);
@@ -82,13 +98,11 @@ int parse_and_run(int argc, char** argv) {
     const std::string cause = rest.empty() ? e.what() : "there is no subcommand '" + rest[0] + "'";
     return complain(kExitUsage, cause, "try 'ringer --help'");
   } catch (const CLI::ParseError& e) {
-    const auto chosen = app.get_subcommands();
-    return complain(
-        kExitUsage, e.what(),
-        "try 'ringer " + (chosen.empty() ? "" : chosen[0]->get_name() + " ") + "--help'");
+    return complain(kExitUsage, e.what(), ask_help(app));
   }
-  const bool is_ep = app.got_subcommand("ep");
-  return run(is_ep ? *ep : *info, is_ep ? "try 'ringer ep --help'" : "try 'ringer info --help'");
+  const auto chosen = std::find_if(commands.begin(), commands.end(),
+                                   [](const auto& command) { return command->chosen(); });
+  return run(**chosen, ask_help(app));
 }
 
 }  // namespace

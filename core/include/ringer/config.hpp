@@ -6,9 +6,14 @@
 
 #if defined(__CUDACC__)
 #define RINGER_HD __host__ __device__
-#define RINGER_UNROLL _Pragma("unroll")
 #else
 #define RINGER_HD
+#endif
+
+/// Before a loop that must be unrolled for its arrays to stay in registers.
+#if defined(__CUDA_ARCH__)
+#define RINGER_UNROLL _Pragma("unroll")
+#else
 #define RINGER_UNROLL
 #endif
 

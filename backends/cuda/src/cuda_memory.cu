@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+
+#include <ringer/cuda/check.cuh>
+#include <ringer/cuda/cuda_memory.hpp>
+
+namespace ringer::cuda {
+
+namespace {
+
+/// Makes `device` current for a scope.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int device) {
+    check(cudaGetDevice(&before_), "cudaGetDevice");
+    check(cudaSetDevice(device), "cudaSetDevice");
+  }
+  ~DeviceScope() { cudaSetDevice(before_); }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
+class CudaMemory : public KernelMemory {
+ public:
+  CudaMemory(int device, WindowPlacement windows) : device_(device), windows_(windows) {
+    const DeviceScope scope(device_);
+    // A stream that waits for no kernel: copies must get through while one spins.
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    enable_peers();
+  }
+  ~CudaMemory() override { cudaStreamDestroy(stream_); }
+  CudaMemory(const CudaMemory&) = delete;
+  CudaMemory& operator=(const CudaMemory&) = delete;
+
+  void* allocate(size_t bytes, MemoryUse use) override {
+    const DeviceScope scope(device_);
+    void* at = nullptr;
+    if (on_gpu(use)) {
+      check(cudaMalloc(&at, bytes), "cudaMalloc");
+      check(cudaMemsetAsync(at, 0, bytes, stream_), "cudaMemsetAsync");
+      check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+    } else {
+      check(cudaHostAlloc(&at, bytes, cudaHostAllocPortable | cudaHostAllocMapped),
+            "cudaHostAlloc");
+      std::memset(at, 0, bytes);
+    }
+    return at;
+  }
+
+  void release(void* at, size_t /*bytes*/, MemoryUse use) noexcept override {
+    if (on_gpu(use)) {
+      cudaFree(at);
+    } else {
+      cudaFreeHost(at);
+    }
+  }
+
+  void write(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
+  void read(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
+  bool host_reachable() const override { return false; }
+
+ private:
+  bool on_gpu(MemoryUse use) const {
+    return use == MemoryUse::kernel ||
+           (use == MemoryUse::window && windows_ == WindowPlacement::gpu);
+  }
+
+  void copy(void* to, const void* from, size_t bytes) {
+    const DeviceScope scope(device_);
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "cudaMemcpyAsync");
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  }
+
+  void enable_peers() const {
+    int devices = 0;
+    check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
+    for (int peer = 0; peer < devices; ++peer) {
+      int reachable = 0;
+      if (peer == device_) continue;
+      check(cudaDeviceCanAccessPeer(&reachable, device_, peer), "cudaDeviceCanAccessPeer");
+      if (reachable == 0) continue;
+      const cudaError_t error = cudaDeviceEnablePeerAccess(peer, 0);
+      if (error == cudaErrorPeerAccessAlreadyEnabled) {
+        cudaGetLastError();  // not ours to report
+      } else {
+        check(error, "cudaDeviceEnablePeerAccess");
+      }
+    }
+  }
+
+  int device_;
+  WindowPlacement windows_;
+  cudaStream_t stream_ = nullptr;
+};
+
+}  // namespace
+
+uint32_t count_gpus(const char** trouble) {
+  int devices = 0;
+  const cudaError_t error = cudaGetDeviceCount(&devices);
+  if (error == cudaSuccess && devices > 0) return static_cast<uint32_t>(devices);
+  *trouble = error == cudaSuccess ? "no CUDA device" : cudaGetErrorString(error);
+  return 0;
+}
+
+std::unique_ptr<KernelMemory> make_cuda_memory(int device, WindowPlacement windows) {
+  return std::make_unique<CudaMemory>(device, windows);
+}
+
+}  // namespace ringer::cuda

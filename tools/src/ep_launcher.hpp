@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the kernels of a group run: fibers of this process, or GPUs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <ringer/ep/args.hpp>
+#include <ringer/ep/cuda_launch.hpp>
+#include <ringer/kernel_memory.hpp>
+
+namespace ringer::tools {
+
+struct EpOptions;
+
+enum class EpOp { dispatch, combine };
+
+/// The arguments of all ranks, for both operations.
+struct EpArgs {
+  std::span<const ep::DispatchArgs> dispatch;
+  std::span<const ep::CombineArgs> combine;
+};
+
+/// Microseconds of each launch; `send` and `receive` are empty unless phases are split.
+struct EpSamples {
+  std::vector<double> total, send, receive;
+};
+
+class EpLauncher {
+ public:
+  virtual ~EpLauncher() = default;
+  /// Memory of a rank's kernels.
+  virtual KernelMemory& memory(uint32_t rank) = 0;
+  /// Runs one operation on all ranks together; returns the slowest rank's microseconds. Throws
+  /// EpFailure if it cannot end.
+  virtual double run(EpOp op, ep::Phases phases, const EpArgs& args) = 0;
+  /// Runs one operation `launches` times with nothing in between; the slowest rank's microseconds
+  /// of each. A GPU replays a recorded graph, so launch costs do not count.
+  virtual EpSamples sample(EpOp op, bool split, const EpArgs& args, uint32_t launches) = 0;
+};
+
+/// Fibers on the calling thread. `pump` moves NICs and proxies if the run is deterministic.
+std::unique_ptr<EpLauncher> make_host_launcher(const EpOptions& options,
+                                               std::function<bool()> pump);
+
+/// A GPU for each rank, in turn; all of them in this process. Throws BackendError if this build or
+/// machine has none.
+std::unique_ptr<EpLauncher> make_cuda_launcher(const EpOptions& options);
+
+/// "dispatch", "combine send" ...
+const char* to_string(EpOp op, ep::Phases phases);
+
+}  // namespace ringer::tools

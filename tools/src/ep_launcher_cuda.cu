@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include <ringer/cuda/check.cuh>
+#include <ringer/cuda/cuda_memory.hpp>
+
+#include "ep_launcher.hpp"
+#include "ep_runner.hpp"
+
+namespace ringer::tools {
+
+namespace {
+
+using cuda::check;
+
+// Ranks that share a GPU need a hardware queue each, and no module may load while one of them
+// spins.
+void prepare_environment() {
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+}
+
+using Event = std::unique_ptr<CUevent_st, decltype(&cudaEventDestroy)>;
+
+Event make_event() {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreate(&event), "cudaEventCreate");
+  return {event, &cudaEventDestroy};
+}
+
+double elapsed_us(const Event& begin, const Event& end) {
+  float ms = 0;
+  check(cudaEventElapsedTime(&ms, begin.get(), end.get()), "cudaEventElapsedTime");
+  return double{ms} * 1e3;
+}
+
+/// One rank's stream on its GPU.
+struct RankStream {
+  int device;
+  std::unique_ptr<CUstream_st, decltype(&cudaStreamDestroy)> stream;
+};
+
+/// A recorded sequence of launches on one rank, with an event before the first and after each.
+struct Recording {
+  std::unique_ptr<CUgraphExec_st, decltype(&cudaGraphExecDestroy)> graph{nullptr,
+                                                                         &cudaGraphExecDestroy};
+  std::vector<Event> events;
+};
+
+class CudaLauncher : public EpLauncher {
+ public:
+  explicit CudaLauncher(const EpOptions& options) {
+    prepare_environment();
+    const char* trouble = "";
+    const uint32_t devices = cuda::count_gpus(&trouble);
+    if (devices == 0) throw BackendError(std::string("device cuda: ") + trouble);
+    const uint32_t ranks = options.config.ranks;
+    const auto placement = options.shared_memory_only() ? cuda::WindowPlacement::gpu
+                                                        : cuda::WindowPlacement::pinned_host;
+    for (uint32_t r = 0; r < ranks; ++r) {
+      const auto device = static_cast<int>(r % devices);
+      memories_.push_back(cuda::make_cuda_memory(device, placement));
+      check(cudaSetDevice(device), "cudaSetDevice");
+      cudaStream_t stream = nullptr;
+      check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+      streams_.push_back({device, {stream, &cudaStreamDestroy}});
+    }
+    shape_ = ep::widest_launch(ep::make_layout(options.config), (ranks + devices - 1) / devices);
+    if (options.blocks != 0) shape_.blocks = std::min(shape_.blocks, options.blocks);
+    if (options.warps_per_block != 0) {
+      shape_.warps_per_block = std::min(shape_.warps_per_block, options.warps_per_block);
+    }
+  }
+
+  KernelMemory& memory(uint32_t rank) override { return *memories_[rank]; }
+
+  double run(EpOp op, ep::Phases phases, const EpArgs& args) override {
+    std::vector<Event> begins, ends;
+    for (uint32_t r = 0; r < streams_.size(); ++r) {
+      use(r);
+      begins.push_back(make_event());
+      ends.push_back(make_event());
+      check(cudaEventRecord(begins.back().get(), stream(r)), "cudaEventRecord");
+      launch(op, phases, args, r);
+      check(cudaEventRecord(ends.back().get(), stream(r)), "cudaEventRecord");
+    }
+    wait(to_string(op, phases));
+    double slowest = 0;
+    for (uint32_t r = 0; r < streams_.size(); ++r) {
+      slowest = std::max(slowest, elapsed_us(begins[r], ends[r]));
+    }
+    return slowest;
+  }
+
+  EpSamples sample(EpOp op, bool split, const EpArgs& args, uint32_t launches) override {
+    std::vector<ep::Phases> sequence;
+    for (uint32_t i = 0; i < launches; ++i) {
+      if (split) {
+        sequence.insert(sequence.end(), {ep::Phases::send, ep::Phases::receive});
+      } else {
+        sequence.push_back(ep::Phases::both);
+      }
+    }
+    std::vector<Recording> recordings;
+    for (uint32_t r = 0; r < streams_.size(); ++r) {
+      recordings.push_back(record(op, sequence, args, r));
+    }
+    for (uint32_t r = 0; r < streams_.size(); ++r) {
+      use(r);
+      check(cudaGraphLaunch(recordings[r].graph.get(), stream(r)), "cudaGraphLaunch");
+    }
+    wait(to_string(op, ep::Phases::both));
+    const auto slowest = [&](size_t launch) {
+      double us = 0;
+      for (const Recording& r : recordings) {
+        us = std::max(us, elapsed_us(r.events[launch], r.events[launch + 1]));
+      }
+      return us;
+    };
+    EpSamples samples;
+    for (size_t i = 0; i < sequence.size(); i += split ? 2 : 1) {
+      double total = slowest(i);
+      if (split) {
+        samples.send.push_back(total);
+        samples.receive.push_back(slowest(i + 1));
+        total += samples.receive.back();
+      }
+      samples.total.push_back(total);
+    }
+    return samples;
+  }
+
+ private:
+  cudaStream_t stream(uint32_t rank) const { return streams_[rank].stream.get(); }
+  void use(uint32_t rank) const { check(cudaSetDevice(streams_[rank].device), "cudaSetDevice"); }
+
+  void wait(const char* what) const {
+    for (uint32_t r = 0; r < streams_.size(); ++r) check(cudaStreamSynchronize(stream(r)), what);
+  }
+
+  void launch(EpOp op, ep::Phases phases, const EpArgs& args, uint32_t r) const {
+    if (op == EpOp::dispatch) {
+      ep::launch_dispatch(args.dispatch[r], phases, shape_, stream(r));
+    } else {
+      ep::launch_combine(args.combine[r], phases, shape_, stream(r));
+    }
+  }
+
+  Recording record(EpOp op, const std::vector<ep::Phases>& sequence, const EpArgs& args,
+                   uint32_t r) const {
+    use(r);
+    Recording recording;
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
+    const auto mark = [&] {
+      recording.events.push_back(make_event());
+      check(cudaEventRecordWithFlags(recording.events.back().get(), stream(r),
+                                     cudaEventRecordExternal),
+            "cudaEventRecordWithFlags");
+    };
+    check(cudaStreamBeginCapture(stream(r), cudaStreamCaptureModeThreadLocal),
+          "cudaStreamBeginCapture");
+    mark();
+    for (const ep::Phases phases : sequence) {
+      launch(op, phases, args, r);
+      mark();
+    }
+    check(cudaStreamEndCapture(stream(r), &graph), "cudaStreamEndCapture");
+    const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    check(error, "cudaGraphInstantiate");
+    recording.graph.reset(executable);
+    return recording;
+  }
+
+  std::vector<std::unique_ptr<KernelMemory>> memories_;
+  std::vector<RankStream> streams_;
+  ep::LaunchShape shape_{};
+};
+
+}  // namespace
+
+std::unique_ptr<EpLauncher> make_cuda_launcher(const EpOptions& options) {
+  return std::make_unique<CudaLauncher>(options);
+}
+
+}  // namespace ringer::tools
