@@ -29,6 +29,7 @@ struct ChannelTable {
   uint32_t rank;
   uint32_t ranks;
   uint32_t queues;
+  uint32_t unmapped;  ///< peers that are not on the IPC path
   const ChannelPeer* peers;
   const DeviceQp* qps;
   const DeviceFifo* fifos;
@@ -41,6 +42,7 @@ struct ChannelTable {
 /// Changes with the layout of anything that a channel reaches.
 inline constexpr uint32_t kChannelStamp = layout_hash({kDeviceQpStamp,
                                                        sizeof(ChannelTable),
+                                                       offsetof(ChannelTable, unmapped),
                                                        offsetof(ChannelTable, peers),
                                                        offsetof(ChannelTable, qps),
                                                        offsetof(ChannelTable, fifos),

@@ -73,6 +73,7 @@ class CudaPlatform {
                                     const char* /*site*/) const {
     for (uint32_t spins = 1;; ++spins) {
       if (predicate(load<kScope, kOrder>(address))) return WaitOutcome::done;
+      __nanosleep(kNapNs);  // many warps that poll at full speed crowd out what they wait for
       if (spins % kSpinsPerLook != 0) continue;
       if (is_set(limit.stop) || is_set(limit.queue_error)) return WaitOutcome::stopped;
       if (now_ns() >= limit.expires_ns) return WaitOutcome::deadline;
@@ -86,6 +87,7 @@ class CudaPlatform {
   }
 
  private:
+  static constexpr uint32_t kNapNs = 20;
   // A stop word may lie in host memory, where a look costs more than many spins.
   static constexpr uint32_t kSpinsPerLook = 256;
 

@@ -68,17 +68,27 @@ class CudaWarp {
                         Emit&& emit) const {
     static_assert(kLanes % kParts == 0);
     constexpr uint32_t kTiles = kLanes / kParts;  // at once
+    constexpr uint32_t kInFlight = 4;             // loads of a lane before its first store
     const uint32_t part = lane() % kParts;
-    for (uint32_t first = share.warp * kTiles; first < n; first += share.warps * kTiles) {
-      const uint32_t tile = first + lane() / kParts;
+    const uint32_t step = share.warps * kTiles;
+    for (uint32_t first = share.warp * kTiles; first < n; first += kInFlight * step) {
+      decltype(load(0u, 0u)) pieces[kInFlight];
       // The last round's idle lanes repeat a tile: all take part in the shuffles.
-      const auto piece = load(tile < n ? tile : n - 1, part);
-      auto largest = measure(piece);
-      for (uint32_t step = kParts / 2; step > 0; step /= 2) {
-        const auto other = __shfl_xor_sync(kAll, largest, step);
-        if (other > largest) largest = other;
+#pragma unroll
+      for (uint32_t j = 0; j < kInFlight; ++j) {
+        const uint32_t tile = first + j * step + lane() / kParts;
+        pieces[j] = load(tile < n ? tile : n - 1, part);
       }
-      if (tile < n) emit(tile, part, piece, largest);
+#pragma unroll
+      for (uint32_t j = 0; j < kInFlight; ++j) {
+        const uint32_t tile = first + j * step + lane() / kParts;
+        auto largest = measure(pieces[j]);
+        for (uint32_t far = kParts / 2; far > 0; far /= 2) {
+          const auto other = __shfl_xor_sync(kAll, largest, far);
+          if (other > largest) largest = other;
+        }
+        if (tile < n) emit(tile, part, pieces[j], largest);
+      }
     }
   }
 

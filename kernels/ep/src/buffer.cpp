@@ -147,10 +147,10 @@ void Buffer::build_table(Exchange& exchange) {
 
   const size_t experts = config_.experts();
   const size_t pairs = size_t{config_.experts_per_rank} * config_.ranks;
-  counters_ = KernelArray<uint64_t>(memory_, experts + pairs + 2 * experts + 2 * pairs);
+  counters_ = KernelArray<uint64_t>(memory_, 2 * experts + pairs + 2 * experts + 2 * pairs);
   DeviceState state{};
   state.send_counters = counters_.data();
-  state.combine_counters = state.send_counters + experts;
+  state.combine_counters = state.send_counters + 2 * experts;
   state.dispatch_flags_sent = state.combine_counters + pairs;
   state.combine_flags_sent = state.dispatch_flags_sent + 2 * experts;
   state.dispatch_epoch = state.combine_epoch = config_.start_epoch;
@@ -160,6 +160,7 @@ void Buffer::build_table(Exchange& exchange) {
   table_.rank = rank_;
   table_.ranks = config_.ranks;
   table_.queues = config_.experts_per_rank;
+  table_.unmapped = queue_pair_count_ / config_.experts_per_rank;
   table_.peers = kernel_peers_.data();
   table_.qps = kernel_qps_.data();
   table_.fifos = kernel_fifos_.data();

@@ -67,15 +67,20 @@ Layout make_layout(const Config& c) {
   l.payload_bytes = c.dtype == Dtype::bf16 ? c.hidden * 2 : c.hidden;
   l.scale_bytes = c.dtype == Dtype::bf16 ? 0 : c.dtype == Dtype::fp8 ? groups * 4 : groups;
   l.payload_offset =
-      static_cast<uint32_t>(align(sizeof(MessageHeader) + c.topk * sizeof(int32_t), 16));
+      static_cast<uint32_t>(align(sizeof(MessageHeader) + 2 * c.topk * sizeof(int32_t), 16));
   l.message_bytes =
       static_cast<uint32_t>(align(l.payload_offset + l.payload_bytes + l.scale_bytes, 16));
   l.combine_bytes = c.hidden * 2;
 
   const uint64_t rows = uint64_t{c.experts_per_rank} * c.ranks * c.max_tokens;
-  l.combine_flag_at = align(uint64_t{c.experts_per_rank} * c.ranks * 8, kFlagAlignment);
-  l.stage_at = align(l.combine_flag_at + uint64_t{c.experts()} * 8, kFlagAlignment);
-  l.receive_at = align(l.stage_at + uint64_t{c.max_tokens} * l.message_bytes, kFlagAlignment);
+  const uint64_t done_bytes = uint64_t{c.ranks} * kMaxBlocks * 8;
+  l.dispatch_done_at = align(uint64_t{c.experts_per_rank} * c.ranks * 8, kFlagAlignment);
+  l.combine_flag_at = align(l.dispatch_done_at + done_bytes, kFlagAlignment);
+  l.combine_done_at = align(l.combine_flag_at + uint64_t{c.experts()} * 8, kFlagAlignment);
+  l.stage_at = align(l.combine_done_at + done_bytes, kFlagAlignment);
+  const uint64_t token_bytes = uint64_t{c.max_tokens} * l.message_bytes;
+  l.token_receive_at = align(l.stage_at + token_bytes, kFlagAlignment);
+  l.receive_at = align(l.token_receive_at + c.ranks * token_bytes, kFlagAlignment);
   l.combine_stage_at = align(l.receive_at + rows * l.message_bytes, kFlagAlignment);
   l.combine_receive_at = align(l.combine_stage_at + rows * l.combine_bytes, kFlagAlignment);
   l.parity_bytes =

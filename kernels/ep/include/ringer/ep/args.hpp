@@ -38,9 +38,10 @@ struct SourceInfo {
 struct DeviceState {
   uint64_t dispatch_epoch;  ///< completed calls
   uint64_t combine_epoch;
-  /// Per global expert: messages posted << 32 | slots handed out. Its tail sender zeroes it.
+  /// [2][experts] by parity: messages posted << 32 | positions handed out. Zeroed in the call
+  /// between two that use it.
   uint64_t* send_counters;
-  /// Per (local expert, peer): parts of a combine's rows sent. The last part zeroes it.
+  /// Per (local expert, unmapped peer): parts of a combine's rows sent. The last part zeroes it.
   uint64_t* combine_counters;
   /// Flag values last sent, by parity and flag, for atomic_add: [2][experts], [2][local][ranks].
   uint64_t* dispatch_flags_sent;
@@ -71,7 +72,8 @@ struct DispatchArgs {
   uint8_t* recv_x;          ///< out: [local][ranks * max_tokens][payload_bytes]
   uint8_t* recv_scales;     ///< out: [local][ranks * max_tokens][scale_bytes]; unused for BF16
   SourceInfo* source_info;  ///< out: [local][ranks * max_tokens]
-  uint64_t* recv_ranges;    ///< out: [local][ranks] first row << 32 | rows; packed in rank order
+  uint64_t* recv_ranges;    ///< out: [local][ranks] first row << 32 | rows; packed, this rank's own
+                            ///< rows first, then those of the next rank, round to the last
   uint32_t* recv_count;     ///< out: [local]
 };
 

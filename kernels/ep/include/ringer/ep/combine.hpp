@@ -35,37 +35,50 @@ RINGER_HD void send_row(KernelContext<P, W>& ctx, const W& w, const CombineArgs&
   });
 }
 
+/// Counts a part of an unmapped pair's rows as sent; the last part sends the flag. One warp.
+template <Platform P, Warp W>
+RINGER_HD void finish_part(KernelContext<P, W>& ctx, const W& w, const CombineArgs& a,
+                           uint64_t epoch, uint32_t pair, uint32_t parts) {
+  const Layout& layout = a.common.layout;
+  DeviceState& state = *a.common.state;
+  const uint32_t local_expert = pair / layout.ranks;
+  w.leader([&] {
+    uint64_t* sent = &state.combine_counters[pair];
+    // Acquire and release: the last part's flag covers the rows of all parts.
+    const uint64_t before =
+        ctx.platform().template fetch_add<Scope::gpu, Order::acq_rel>(sent, uint64_t{1});
+    if (before + 1 != parts) return;
+    ctx.platform().template store<Scope::gpu, Order::relaxed>(sent, uint64_t{0});
+    const uint32_t pairs = layout.experts_per_rank * layout.ranks;
+    ctx.send_flag(local_expert, pair % layout.ranks,
+                  layout.combine_flag(
+                      epoch & 1, a.common.channel.rank * layout.experts_per_rank + local_expert),
+                  epoch, low_half(a.recv_ranges[pair]),
+                  &state.combine_flags_sent[(epoch & 1) * pairs + pair]);
+  });
+}
+
 template <Platform P, Warp W>
 RINGER_HD void combine_send(P p, W w, const CombineArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::combine_send);
   if (!ctx.accepts(a.tokens)) return;
   const Layout& layout = a.common.layout;
-  DeviceState& state = *a.common.state;
-  const uint64_t epoch = ctx.epoch(&state.combine_epoch);
-  const uint64_t parity = epoch & 1;
+  const uint64_t epoch = ctx.epoch(&a.common.state->combine_epoch);
 
   const Units units = split_units(w, layout.experts_per_rank * layout.ranks, layout.max_tokens);
   for (uint64_t unit = warp_across_blocks(w); unit < units.count(); unit += warps_in_grid(w)) {
     const auto pair = static_cast<uint32_t>(unit % units.items);
-    const auto part = static_cast<uint32_t>(unit / units.items);
-    const uint32_t local_expert = pair / layout.ranks;
     const uint32_t peer = pair % layout.ranks;
     const uint64_t range = a.recv_ranges[pair];
-    for (uint32_t i = part; i < low_half(range); i += units.parts) {
-      send_row(ctx, w, a, parity, local_expert, peer, uint64_t{high_half(range)} + i);
+    for (auto i = static_cast<uint32_t>(unit / units.items); i < low_half(range);
+         i += units.parts) {
+      send_row(ctx, w, a, epoch & 1, pair / layout.ranks, peer, uint64_t{high_half(range)} + i);
     }
-    w.sync();  // every lane's copies before the count
-    w.leader([&] {
-      uint64_t* sent = &state.combine_counters[pair];
-      // Acquire and release: the last part's flag covers the rows of all parts.
-      const uint64_t before = p.template fetch_add<Scope::gpu, Order::acq_rel>(sent, uint64_t{1});
-      if (before + 1 != units.parts) return;
-      p.template store<Scope::gpu, Order::relaxed>(sent, uint64_t{0});
-      const uint32_t expert = a.common.channel.rank * layout.experts_per_rank + local_expert;
-      ctx.send_flag(local_expert, peer, layout.combine_flag(parity, expert), epoch, low_half(range),
-                    &state.combine_flags_sent[parity * units.items + pair]);
-    });
+    if (ctx.channel().mapped(peer, 0) == nullptr) finish_part(ctx, w, a, epoch, pair, units.parts);
   }
+  ctx.tell_mapped_peers(epoch, 0, [&](uint64_t block) {
+    return layout.combine_done(epoch & 1, a.common.channel.rank, block);
+  });
 }
 
 /// Weighted sum of a share of one token's channels. Multiplication and addition round separately.
@@ -109,6 +122,25 @@ RINGER_HD void reduce_token(const W& w, WarpShare share, const CombineArgs& a, u
   });
 }
 
+/// Waits until everything that any rank returns in this call is here. One warp.
+template <Platform P, Warp W>
+RINGER_HD void wait_for_results(KernelContext<P, W>& ctx, const W& w, const CombineArgs& a,
+                                uint64_t epoch) {
+  const Layout& layout = a.common.layout;
+  for (uint32_t peer = 0; peer < layout.ranks; ++peer) {
+    if (ctx.channel().mapped(peer, 0) != nullptr) {
+      ctx.wait_mapped(epoch, peer, "combine blocks",
+                      [&](uint64_t block) { return layout.combine_done(epoch & 1, peer, block); });
+      continue;
+    }
+    w.strided(layout.experts_per_rank, [&](uint64_t local_expert) {
+      ctx.wait_flag(layout.combine_flag(epoch & 1, peer * layout.experts_per_rank + local_expert),
+                    epoch, peer, "combine flag");
+    });
+  }
+  w.sync();
+}
+
 template <Platform P, Warp W>
 RINGER_HD void combine_receive(P p, W w, const CombineArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::combine_receive);
@@ -116,28 +148,16 @@ RINGER_HD void combine_receive(P p, W w, const CombineArgs& a) {
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.combine_epoch);
-  const uint32_t experts = layout.ranks * layout.experts_per_rank;
-  const auto wait_for = [&](uint32_t expert) {
-    ctx.wait_flag(layout.combine_flag(epoch & 1, expert), epoch, expert / layout.experts_per_rank,
-                  "combine flag");
-  };
 
+  // Also for ranks that no token of ours went to: none may get a call ahead of another.
+  const WarpGroup group = make_group(w);
+  if (group.share.warp == 0) wait_for_results(ctx, w, a, epoch);
+  sync_group(w, group);
   const Units units = split_units(w, a.tokens, layout.hidden / kScaleGroup);
   for (uint64_t unit = warp_across_blocks(w); unit < units.count(); unit += warps_in_grid(w)) {
-    const uint64_t token = unit % units.items;
-    w.strided(layout.topk, [&](uint64_t k) {
-      const int32_t expert = a.topk_idx[token * layout.topk + k];
-      if (expert >= 0 && static_cast<uint32_t>(expert) < experts) {
-        wait_for(static_cast<uint32_t>(expert));
-      }
-    });
-    w.sync();
-    reduce_token(w, WarpShare{static_cast<uint32_t>(unit / units.items), units.parts}, a, epoch & 1,
-                 token);
+    const WarpShare share{static_cast<uint32_t>(unit / units.items), units.parts};
+    reduce_token(w, share, a, epoch & 1, unit % units.items);
   }
-  // Also those that no token of ours went to: no rank may get a call ahead of another.
-  w.strided(WarpShare{warp_across_blocks(w), warps_in_grid(w)}, experts,
-            [&](uint64_t expert) { wait_for(static_cast<uint32_t>(expert)); });
   ctx.take_completions();
   ctx.finish(&state.combine_epoch, epoch);
 }

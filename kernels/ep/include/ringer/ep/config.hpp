@@ -50,7 +50,11 @@ void validate(const Config& config);
 
 inline constexpr uint32_t kMaxTopk = 64;
 
-/// Starts each dispatched token. The token's expert row follows, then payload and scales.
+/// Most blocks of a launch: each tells its peers when it has sent its share.
+inline constexpr uint32_t kMaxBlocks = 1024;
+
+/// Starts each dispatched token. The token's expert row follows, then its position among the
+/// source's messages for each of these experts, then payload and scales.
 struct alignas(16) MessageHeader {
   uint32_t token;  ///< index at the source
   uint32_t topk;
@@ -73,7 +77,8 @@ struct Layout {
   uint32_t message_bytes;   ///< header, expert row, payload, scales; a multiple of 16
   uint32_t combine_bytes;   ///< of one combined token: BF16
   uint64_t parity_bytes;    ///< of one of the two copies
-  uint64_t stage_at, receive_at, combine_stage_at, combine_receive_at, combine_flag_at;
+  uint64_t dispatch_done_at, combine_flag_at, combine_done_at, stage_at, token_receive_at,
+      receive_at, combine_stage_at, combine_receive_at;
   uint64_t atomic_result_at;
   uint64_t window_bytes;
 
@@ -81,15 +86,28 @@ struct Layout {
   RINGER_HD uint64_t dispatch_stage(uint64_t parity, uint64_t token) const {
     return parity * parity_bytes + stage_at + token * message_bytes;
   }
-  /// Incoming message number `slot` from `source` for a local expert.
+  /// Incoming message of a mapped source's token: one, whatever the number of its experts here.
+  RINGER_HD uint64_t token_slot(uint64_t parity, uint64_t source, uint64_t token) const {
+    return parity * parity_bytes + token_receive_at + (source * max_tokens + token) * message_bytes;
+  }
+  /// Incoming message number `slot` from an unmapped source for a local expert.
   RINGER_HD uint64_t dispatch_slot(uint64_t parity, uint64_t local_expert, uint64_t source,
                                    uint64_t slot) const {
     return parity * parity_bytes + receive_at +
            ((local_expert * ranks + source) * max_tokens + slot) * message_bytes;
   }
-  /// 8-byte flag: epoch << 32 | number of messages from `source` for a local expert.
+  /// 8-byte flag: epoch << 32 | number of messages from `source` for a local expert. Behind the
+  /// messages of an unmapped source; ahead of those of a mapped one, whose blocks say when they are
+  /// done.
   RINGER_HD uint64_t dispatch_flag(uint64_t parity, uint64_t local_expert, uint64_t source) const {
-    return parity * parity_bytes + (local_expert * ranks + source) * 8;
+    return parity * parity_bytes + (source * experts_per_rank + local_expert) * 8;
+  }
+  /// 8-byte flag of a mapped source's block behind all it sends: see DoneFlag.
+  RINGER_HD uint64_t dispatch_done(uint64_t parity, uint64_t source, uint64_t block) const {
+    return parity * parity_bytes + dispatch_done_at + (source * kMaxBlocks + block) * 8;
+  }
+  RINGER_HD uint64_t combine_done(uint64_t parity, uint64_t source, uint64_t block) const {
+    return parity * parity_bytes + combine_done_at + (source * kMaxBlocks + block) * 8;
   }
   /// Outgoing result: row `slot` of a local expert, as dispatch numbered it.
   RINGER_HD uint64_t combine_stage(uint64_t parity, uint64_t local_expert, uint64_t slot) const {
@@ -100,7 +118,7 @@ struct Layout {
   RINGER_HD uint64_t combine_slot(uint64_t parity, uint64_t token, uint64_t k) const {
     return parity * parity_bytes + combine_receive_at + (token * topk + k) * combine_bytes;
   }
-  /// 8-byte flag: epoch << 32 | number of results from `expert`.
+  /// 8-byte flag: epoch << 32 | number of results from an unmapped rank's `expert`.
   RINGER_HD uint64_t combine_flag(uint64_t parity, uint64_t expert) const {
     return parity * parity_bytes + combine_flag_at + expert * 8;
   }

@@ -23,8 +23,8 @@ inline constexpr uint32_t kMaxCudaWarps = 16;
 /// The widest launch of one rank's kernels on the current GPU, if `ranks_per_gpu` share it.
 LaunchShape widest_launch(const Layout& layout, uint32_t ranks_per_gpu);
 
-/// Enqueues a kernel on `stream` of the current GPU. May be captured into a graph: epochs advance on
-/// the device. Errors: std::runtime_error with the CUDA call and its error.
+/// Enqueues a kernel on `stream` of the current GPU. May be captured into a graph: epochs advance
+/// on the device. Errors: std::runtime_error with the CUDA call and its error.
 void launch_dispatch(const DispatchArgs& args, Phases phases, const LaunchShape& shape,
                      CUstream_st* stream);
 void launch_combine(const CombineArgs& args, Phases phases, const LaunchShape& shape,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Low-latency dispatch: each token goes to the ranks of its experts, packed there by local expert.
-// Send: messages unsignaled and un-rung, then per expert one flag that is signaled and rung.
-// Receive: per (local expert, source) the flag, then the rows. Either phase may be its own launch.
+// Send: to this rank's own experts straight into their rows; once to each other mapped rank, which
+// expands it; to the rest a message per expert, unsignaled and un-rung, with one flag per expert
+// that is signaled and rung. Receive: wait, expand or copy. Either phase may be its own launch.
 #pragma once
 
 #include <ringer/ep/kernel_context.hpp>
@@ -9,73 +10,155 @@
 
 namespace ringer::ep {
 
-/// Sends one message to one expert and counts it as posted. `message` lies in shared memory and, if
-/// the expert's rank is not mapped, in the window's stage, too.
+/// A message in shared memory or in a window, by its parts.
+struct Message {
+  const uint8_t* bytes;
+  const Layout& layout;
+
+  RINGER_HD MessageHeader header() const { return load_as<MessageHeader>(bytes); }
+  RINGER_HD int32_t expert(uint32_t k) const {
+    return load_as<int32_t>(bytes + sizeof(MessageHeader) + k * sizeof(int32_t));
+  }
+  RINGER_HD uint32_t position(uint32_t k) const {
+    return load_as<uint32_t>(bytes + sizeof(MessageHeader) + (layout.topk + k) * sizeof(int32_t));
+  }
+  RINGER_HD const uint8_t* payload() const { return bytes + layout.payload_offset; }
+  RINGER_HD const uint8_t* scales() const { return payload() + layout.payload_bytes; }
+  /// Entry `k` names an expert, and no entry before it the same.
+  RINGER_HD bool names(uint32_t k) const {
+    if (expert(k) < 0) return false;
+    uint32_t first = 0;
+    while (expert(first) != expert(k)) ++first;
+    return first == k;
+  }
+  RINGER_HD uint32_t rank_of(uint32_t k) const {
+    return static_cast<uint32_t>(expert(k)) / layout.experts_per_rank;
+  }
+  /// No entry before `k` names an expert of the same rank.
+  RINGER_HD bool first_of_rank(uint32_t k) const {
+    for (uint32_t j = 0; j < k; ++j) {
+      if (expert(j) >= 0 && rank_of(j) == rank_of(k)) return false;
+    }
+    return true;
+  }
+};
+
+/// Scales of a message to a row, by one warp.
+template <Warp W>
+RINGER_HD void copy_scales(const W& w, const DispatchArgs& a, const Message& message,
+                           uint64_t row) {
+  const uint32_t bytes = a.common.layout.scale_bytes;
+  uint8_t* to = a.recv_scales + row * bytes;
+  const uint8_t* from = message.scales();
+  if (a.common.dtype == Dtype::fp8) {
+    w.strided(bytes / 4,
+              [&](uint64_t i) { store_as<uint32_t>(to + i * 4, load_as<uint32_t>(from + i * 4)); });
+  } else if (a.common.dtype == Dtype::fp8_ue8m0) {
+    w.strided(bytes, [&](uint64_t i) { to[i] = from[i]; });
+  }
+}
+
+/// Posts one message, staged in the window, to an expert of an unmapped rank and counts it.
 template <Platform P, Warp W>
-RINGER_HD void send_message(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
-                            uint64_t parity, uint64_t token, uint32_t expert,
-                            const uint8_t* message) {
+RINGER_HD void post_message(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
+                            uint64_t parity, uint64_t token, uint32_t expert, uint32_t position) {
   const Layout& layout = a.common.layout;
   const uint32_t peer = expert / layout.experts_per_rank;
   const uint32_t local_expert = expert % layout.experts_per_rank;
-  uint64_t* counter = &a.common.state->send_counters[expert];
-  const uint32_t slot = w.broadcast([&] {
-    // Relaxed: hands out a number; the release below orders what is done with it.
-    return low_half(
-        ctx.platform().template fetch_add<Scope::gpu, Order::relaxed>(counter, uint64_t{1}));
-  });
-  const uint64_t to = layout.dispatch_slot(parity, local_expert, a.common.channel.rank, slot);
-  if (uint8_t* mapped = ctx.channel().mapped(peer, to); mapped != nullptr) {
-    w.push(mapped, message, layout.message_bytes);
-    w.push_wait();
-  } else {
-    w.leader([&] {
-      const uint64_t from = layout.dispatch_stage(parity, token);
-      const Status status = ctx.channel().put(local_expert, peer, to, from, layout.message_bytes,
-                                              {false, false}, ctx.limit());
-      if (!status.ok()) ctx.fail(status, peer);
-    });
-  }
   w.leader([&] {
+    const uint64_t from = layout.dispatch_stage(parity, token);
+    const uint64_t to = layout.dispatch_slot(parity, local_expert, a.common.channel.rank, position);
+    const Status status = ctx.channel().put(local_expert, peer, to, from, layout.message_bytes,
+                                            {false, false}, ctx.limit());
+    if (!status.ok()) ctx.fail(status, peer);
     // Counted even after a failure, so that the tail never waits for a message that will not come.
-    // Releases the push or post; pairs with the tail's wait: acquire.
-    ctx.platform().template fetch_add<Scope::gpu, Order::release>(counter, pack(1, 0));
+    // Releases the post; pairs with the tail's wait: acquire.
+    ctx.platform().template fetch_add<Scope::gpu, Order::release>(
+        &a.common.state->send_counters[parity * ctx.experts() + expert], pack(1, 0));
   });
 }
 
-/// Makes one token's message, by a group of warps, and sends it to its experts, a warp each.
+/// Sends a finished message to where its entry `k` wants it; by one warp.
+template <Platform P, Warp W>
+RINGER_HD void send_entry(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
+                          uint64_t parity, uint32_t token, const Message& message, uint32_t k) {
+  const Layout& layout = a.common.layout;
+  if (!message.names(k)) return;
+  const auto expert = static_cast<uint32_t>(message.expert(k));
+  if (expert >= ctx.experts()) {
+    ctx.fail(make_status(StatusCode::invalid), kNoPeer);
+    return;
+  }
+  const uint32_t peer = message.rank_of(k);
+  const uint32_t rank = a.common.channel.rank;
+  if (peer == rank) {  // own rows come first, so the position is the row
+    const uint64_t row =
+        expert % layout.experts_per_rank * layout.rows_per_expert() + message.position(k);
+    w.push(a.recv_x + row * layout.payload_bytes, message.payload(), layout.payload_bytes);
+    copy_scales(w, a, message, row);
+    w.leader([&] { store_as<SourceInfo>(a.source_info + row, SourceInfo{token, k}); });
+  } else if (uint8_t* mapped = ctx.channel().mapped(peer, layout.token_slot(parity, rank, token));
+             mapped == nullptr) {
+    post_message(ctx, w, a, parity, token, expert, message.position(k));
+  } else if (message.first_of_rank(k)) {
+    w.push(mapped, message.bytes, layout.message_bytes);
+  }
+}
+
+/// Header, expert row and positions of a message; by one warp.
+template <Platform P, Warp W>
+RINGER_HD void write_head(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
+                          uint64_t epoch, uint32_t token, uint8_t* message) {
+  const Layout& layout = a.common.layout;
+  const int32_t* row = a.topk_idx + uint64_t{token} * layout.topk;
+  uint64_t* counters = a.common.state->send_counters + (epoch & 1) * ctx.experts();
+  w.leader([&] {
+    store_as<MessageHeader>(message, MessageHeader{token, layout.topk, low_half(epoch), 0});
+  });
+  w.strided(layout.topk, [&](uint64_t i) {
+    const auto k = static_cast<uint32_t>(i);
+    uint32_t position = 0;
+    if (row[k] >= 0 && static_cast<uint32_t>(row[k]) < ctx.experts() && first_of(row, k) == k) {
+      // Relaxed: hands out a number, nothing else.
+      position = low_half(ctx.platform().template fetch_add<Scope::gpu, Order::relaxed>(
+          &counters[row[k]], uint64_t{1}));
+    }
+    uint8_t* entries = message + sizeof(MessageHeader);
+    store_as<int32_t>(entries + k * sizeof(int32_t), row[k]);
+    store_as<uint32_t>(entries + (layout.topk + k) * sizeof(int32_t), position);
+  });
+}
+
+/// Makes one token's message, by a group of warps, and sends it, an entry a warp.
 template <Platform P, Warp W>
 RINGER_HD void send_token(KernelContext<P, W>& ctx, const W& w, const WarpGroup& group,
                           const DispatchArgs& a, uint64_t epoch, uint32_t token) {
   const Layout& layout = a.common.layout;
   const uint64_t parity = epoch & 1;
-  const uint32_t experts = layout.ranks * layout.experts_per_rank;
-  const int32_t* row = a.topk_idx + uint64_t{token} * layout.topk;
-  auto* message = static_cast<uint8_t*>(w.shared(shared_bytes(layout, w.warps_per_block()))) +
-                  group.in_block * layout.message_bytes;
-  const MessageHeader header{token, layout.topk, low_half(epoch), 0};
-  write_message(w, group.share, message, header, row, a.x + uint64_t{token} * layout.hidden, layout,
-                a.common.dtype);
+  auto* bytes = static_cast<uint8_t*>(w.shared(shared_bytes(layout, w.warps_per_block()))) +
+                group.in_block * layout.message_bytes;
+  const Message message{bytes, layout};
+  // The head's counters take as long as the payload: its warp, if it is not the only one, does no
+  // more.
+  const uint32_t last = group.share.warps - 1;
+  if (group.share.warp == last) write_head(ctx, w, a, epoch, token, bytes);
+  if (group.share.warp != last || last == 0) {
+    encode_token(w, WarpShare{group.share.warp, last == 0 ? 1 : last},
+                 a.x + uint64_t{token} * layout.hidden, layout, a.common.dtype,
+                 bytes + layout.payload_offset,
+                 bytes + layout.payload_offset + layout.payload_bytes);
+  }
   w.push_fence();
   sync_group(w, group);
-  const uint32_t posted = w.find(layout.topk, [&](uint32_t k) {
-    return row[k] >= 0 && static_cast<uint32_t>(row[k]) < experts &&
-           ctx.channel().mapped(static_cast<uint32_t>(row[k]) / layout.experts_per_rank, 0) ==
-               nullptr;
-  });
-  if (posted != layout.topk) {  // somebody's NIC reads it
-    w.copy(group.share, a.common.channel.window + layout.dispatch_stage(parity, token), message,
+  if (ctx.any_unmapped()) {  // a NIC may read it
+    w.copy(group.share, a.common.channel.window + layout.dispatch_stage(parity, token), bytes,
            layout.message_bytes);
     sync_group(w, group);  // all lanes' stores before one lane posts
   }
   for (uint32_t k = group.share.warp; k < layout.topk; k += group.share.warps) {
-    if (row[k] < 0 || first_of(row, k) != k) continue;
-    if (static_cast<uint32_t>(row[k]) >= experts) {
-      ctx.fail(make_status(StatusCode::invalid), kNoPeer);
-      continue;
-    }
-    send_message(ctx, w, a, parity, token, static_cast<uint32_t>(row[k]), message);
+    send_entry(ctx, w, a, parity, token, message, k);
   }
+  w.push_wait();
   sync_group(w, group);  // before the message is overwritten
 }
 
@@ -91,33 +174,48 @@ RINGER_HD uint32_t count_messages(const W& w, const DispatchArgs& a, uint32_t ex
   return static_cast<uint32_t>(count);
 }
 
-/// Waits until all messages of this rank for one expert are posted and sends the flag behind them.
+/// Waits until all messages for an unmapped rank's expert are posted; sends the flag behind them.
 template <Platform P, Warp W>
 RINGER_HD void send_tail(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
                          uint64_t epoch, uint32_t expert) {
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t parity = epoch & 1;
-  const uint32_t experts = layout.ranks * layout.experts_per_rank;
   const uint32_t peer = expert / layout.experts_per_rank;
   const uint32_t local_expert = expert % layout.experts_per_rank;
+  if (ctx.channel().mapped(peer, 0) != nullptr) return;
   const uint32_t count = count_messages(w, a, expert);
   w.leader([&] {
-    const P& p = ctx.platform();
-    const WaitOutcome posted = p.template wait_until<Scope::gpu, Order::acquire>(
-        &state.send_counters[expert],
+    const WaitOutcome posted = ctx.platform().template wait_until<Scope::gpu, Order::acquire>(
+        &state.send_counters[parity * ctx.experts() + expert],
         [&](uint64_t now) {
           return high_half(now) == count;
-        },  // pairs with send_message(): release
+        },  // pairs with post_message(): release
         WaitLimit{ctx.limit().expires_ns, nullptr}, "messages of an expert posted");
     if (posted != WaitOutcome::done) {  // no flag may promise what has not been sent
       ctx.fail(make_status(StatusCode::deadline), peer);
       return;
     }
-    p.template store<Scope::gpu, Order::relaxed>(&state.send_counters[expert], uint64_t{0});
     ctx.send_flag(local_expert, peer,
                   layout.dispatch_flag(parity, local_expert, a.common.channel.rank), epoch, count,
-                  &state.dispatch_flags_sent[parity * experts + expert]);
+                  &state.dispatch_flags_sent[parity * ctx.experts() + expert]);
+  });
+}
+
+/// Tells a mapped rank how many messages its expert will get, so that it can lay out its rows.
+template <Platform P, Warp W>
+RINGER_HD void announce_count(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
+                              uint64_t epoch, uint32_t expert) {
+  const Layout& layout = a.common.layout;
+  const uint64_t offset =
+      layout.dispatch_flag(epoch & 1, expert % layout.experts_per_rank, a.common.channel.rank);
+  uint8_t* flag = ctx.channel().mapped(expert / layout.experts_per_rank, offset);
+  if (flag == nullptr) return;
+  const uint32_t count = count_messages(w, a, expert);
+  w.leader([&] {
+    // Relaxed: says nothing of the messages; those are behind the blocks' done flags.
+    ctx.platform().template store<Scope::sys, Order::relaxed>(reinterpret_cast<uint64_t*>(flag),
+                                                              pack(epoch, count));
   });
 }
 
@@ -127,44 +225,105 @@ RINGER_HD void dispatch_send(P p, W w, const DispatchArgs& a) {
   if (!ctx.accepts(a.tokens)) return;
   const uint64_t epoch = ctx.epoch(&a.common.state->dispatch_epoch);
   const WarpGroup group = make_group(w);
+  // From the other end: with fewer tokens than groups, counts and tails fall to warps without any.
+  const uint32_t warps = warps_in_grid(w);
+  const uint32_t first_expert = warps - 1 - warp_across_blocks(w);
+  for (uint32_t e = first_expert; e < ctx.experts(); e += warps) {
+    announce_count(ctx, w, a, epoch, e);
+  }
   for (uint32_t token = group.index; token < a.tokens; token += group.groups) {
     send_token(ctx, w, group, a, epoch, token);
   }
-  // From the other end: with fewer tokens than groups the tails fall to warps that have none.
-  const uint32_t experts = a.common.layout.ranks * a.common.layout.experts_per_rank;
-  const uint32_t warps = warps_in_grid(w);
-  for (uint32_t e = warps - 1 - warp_across_blocks(w); e < experts; e += warps) {
-    send_tail(ctx, w, a, epoch, e);
+  ctx.tell_mapped_peers(epoch, a.tokens, [&](uint64_t block) {
+    return a.common.layout.dispatch_done(epoch & 1, a.common.channel.rank, block);
+  });
+  if (!ctx.any_unmapped()) return;
+  for (uint32_t e = first_expert; e < ctx.experts(); e += warps) send_tail(ctx, w, a, epoch, e);
+}
+
+/// Rows of a local expert before those of `source`, and those of `source`, as first << 32 | count.
+/// Waits for the counts of all ranks from this one on to `source`. One lane.
+template <Platform P, Warp W>
+RINGER_HD uint64_t rows_from(KernelContext<P, W>& ctx, const DispatchArgs& a, uint64_t epoch,
+                             uint32_t local_expert, uint32_t source) {
+  const Layout& layout = a.common.layout;
+  uint32_t first = 0;
+  uint32_t rank = a.common.channel.rank;
+  for (;;) {
+    const uint32_t count = ctx.wait_flag(layout.dispatch_flag(epoch & 1, local_expert, rank), epoch,
+                                         rank, "dispatch count");
+    if (rank == source) return pack(first, count);
+    first += count;
+    rank = rank + 1 == layout.ranks ? 0 : rank + 1;
   }
 }
 
-/// Copies message `i` of a source to its row and notes where it came from.
+/// Expands a part of one mapped source's message to the rows of its experts here; by one warp.
+template <Platform P, Warp W>
+RINGER_HD void expand_message(KernelContext<P, W>& ctx, const W& w, WarpShare share,
+                              const DispatchArgs& a, uint64_t epoch, uint32_t source,
+                              uint32_t token) {
+  const Layout& layout = a.common.layout;
+  const Message message{a.common.channel.window + layout.token_slot(epoch & 1, source, token),
+                        layout};
+  const MessageHeader header = message.header();
+  if (header.epoch != low_half(epoch)) return;  // none of this token's experts is here
+  for (uint32_t k = 0; k < layout.topk; ++k) {
+    if (!message.names(k) || message.rank_of(k) != a.common.channel.rank) continue;
+    const uint32_t local_expert =
+        static_cast<uint32_t>(message.expert(k)) % layout.experts_per_rank;
+    const uint64_t range =
+        w.broadcast([&] { return rows_from(ctx, a, epoch, local_expert, source); });
+    const bool expected = header.token == token && message.position(k) < low_half(range);
+    if (!expected) {
+      ctx.fail(make_status(StatusCode::invalid), source);
+      continue;
+    }
+    const uint64_t row =
+        local_expert * layout.rows_per_expert() + high_half(range) + message.position(k);
+    w.copy(share, a.recv_x + row * layout.payload_bytes, message.payload(), layout.payload_bytes);
+    if (share.warp != 0) continue;
+    copy_scales(w, a, message, row);
+    w.leader([&] { store_as<SourceInfo>(a.source_info + row, SourceInfo{token, k}); });
+  }
+}
+
+/// All messages of a mapped source, a part of one for each warp of the grid.
+template <Platform P, Warp W>
+RINGER_HD void receive_mapped(KernelContext<P, W>& ctx, const W& w, const WarpGroup& group,
+                              const DispatchArgs& a, uint64_t epoch, uint32_t source) {
+  const Layout& layout = a.common.layout;
+  const auto done_at = [&](uint64_t block) {
+    return layout.dispatch_done(epoch & 1, source, block);
+  };
+  if (group.share.warp == 0) ctx.wait_mapped(epoch, source, "dispatch blocks", done_at);
+  sync_group(w, group);
+  const uint32_t tokens = DoneFlag::of(w.broadcast([&] {
+                            return ctx.wait_flag(done_at(0), epoch, source, "dispatch blocks");
+                          })).tokens;
+  const Units units = split_units(w, tokens, layout.hidden / kScaleGroup);
+  for (uint64_t unit = warp_across_blocks(w); unit < units.count(); unit += warps_in_grid(w)) {
+    const WarpShare share{static_cast<uint32_t>(unit / units.items), units.parts};
+    expand_message(ctx, w, share, a, epoch, source, static_cast<uint32_t>(unit % units.items));
+  }
+}
+
+/// Copies message `i` of an unmapped source to its row and notes where it came from.
 template <Platform P, Warp W>
 RINGER_HD void receive_message(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
                                uint64_t epoch, uint32_t local_expert, uint32_t source, uint32_t i,
                                uint64_t row) {
   const Layout& layout = a.common.layout;
-  const uint8_t* message =
-      a.common.channel.window + layout.dispatch_slot(epoch & 1, local_expert, source, i);
+  const Message message{
+      a.common.channel.window + layout.dispatch_slot(epoch & 1, local_expert, source, i), layout};
   const auto expert =
       static_cast<int32_t>(a.common.channel.rank * layout.experts_per_rank + local_expert);
-  const uint8_t* payload = message + layout.payload_offset;
-  const uint8_t* scales = payload + layout.payload_bytes;
-  w.copy(WarpShare{}, a.recv_x + row * layout.payload_bytes, payload, layout.payload_bytes);
-  if (a.common.dtype == Dtype::fp8) {
-    w.strided(layout.scale_bytes / 4, [&](uint64_t s) {
-      store_as<uint32_t>(a.recv_scales + row * layout.scale_bytes + s * 4,
-                         load_as<uint32_t>(scales + s * 4));
-    });
-  } else if (a.common.dtype == Dtype::fp8_ue8m0) {
-    w.strided(layout.scale_bytes,
-              [&](uint64_t s) { a.recv_scales[row * layout.scale_bytes + s] = scales[s]; });
-  }
-  const uint32_t k = w.find(layout.topk, [&](uint32_t entry) {
-    return load_as<int32_t>(message + sizeof(MessageHeader) + entry * sizeof(int32_t)) == expert;
-  });
+  w.copy(WarpShare{}, a.recv_x + row * layout.payload_bytes, message.payload(),
+         layout.payload_bytes);
+  copy_scales(w, a, message, row);
+  const uint32_t k = w.find(layout.topk, [&](uint32_t j) { return message.expert(j) == expert; });
   w.leader([&] {
-    const auto header = load_as<MessageHeader>(message);
+    const MessageHeader header = message.header();
     // The flag promised this message: anything else here means payload behind its flag. The row
     // must stay harmless all the same, for a combine may follow in this launch.
     const bool expected = header.epoch == low_half(epoch) && header.topk == layout.topk &&
@@ -174,6 +333,27 @@ RINGER_HD void receive_message(KernelContext<P, W>& ctx, const W& w, const Dispa
   });
 }
 
+/// The messages of all unmapped sources, a part of a pair's for each warp of the grid.
+template <Platform P, Warp W>
+RINGER_HD void receive_unmapped(KernelContext<P, W>& ctx, const W& w, const DispatchArgs& a,
+                                uint64_t epoch) {
+  const Layout& layout = a.common.layout;
+  const Units units = split_units(w, layout.experts_per_rank * layout.ranks, layout.max_tokens);
+  for (uint64_t unit = warp_across_blocks(w); unit < units.count(); unit += warps_in_grid(w)) {
+    const auto pair = static_cast<uint32_t>(unit % units.items);
+    const uint32_t local_expert = pair / layout.ranks;
+    const uint32_t source = pair % layout.ranks;
+    if (ctx.channel().mapped(source, 0) != nullptr) continue;
+    const uint64_t range =
+        w.broadcast([&] { return rows_from(ctx, a, epoch, local_expert, source); });
+    for (auto i = static_cast<uint32_t>(unit / units.items); i < low_half(range);
+         i += units.parts) {
+      const uint64_t row = local_expert * layout.rows_per_expert() + high_half(range) + i;
+      receive_message(ctx, w, a, epoch, local_expert, source, i, row);
+    }
+  }
+}
+
 template <Platform P, Warp W>
 RINGER_HD void dispatch_receive(P p, W w, const DispatchArgs& a) {
   KernelContext<P, W> ctx(p, w, a.common, Stage::dispatch_receive);
@@ -181,32 +361,28 @@ RINGER_HD void dispatch_receive(P p, W w, const DispatchArgs& a) {
   const Layout& layout = a.common.layout;
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.dispatch_epoch);
+  const WarpGroup group = make_group(w);
+  const WarpShare grid{warp_across_blocks(w), warps_in_grid(w)};
 
-  const Units units = split_units(w, layout.experts_per_rank * layout.ranks, layout.max_tokens);
-  for (uint64_t unit = warp_across_blocks(w); unit < units.count(); unit += warps_in_grid(w)) {
-    const auto pair = static_cast<uint32_t>(unit % units.items);
-    const auto part = static_cast<uint32_t>(unit / units.items);
-    const uint32_t local_expert = pair / layout.ranks;
-    const uint32_t source = pair % layout.ranks;
-    // Rows are packed in rank order, so a source's first row is the sum of the counts before it.
-    const uint64_t counts = w.sum(source + 1, [&](uint64_t rank) -> uint64_t {
-      const uint32_t count = ctx.wait_flag(layout.dispatch_flag(epoch & 1, local_expert, rank),
-                                           epoch, static_cast<uint32_t>(rank), "dispatch flag");
-      return rank == source ? pack(count, 0) : count;
-    });
-    const uint32_t first = low_half(counts);
-    const uint32_t count = high_half(counts);
-    if (part == 0) {
-      w.leader([&] {
-        a.recv_ranges[pair] = pack(first, count);
-        if (source + 1 == layout.ranks) a.recv_count[local_expert] = first + count;
-      });
-    }
-    for (uint32_t i = part; i < count; i += units.parts) {
-      const uint64_t row = local_expert * layout.rows_per_expert() + first + i;
-      receive_message(ctx, w, a, epoch, local_expert, source, i, row);
+  for (uint32_t i = 1; i < layout.ranks; ++i) {
+    const uint32_t source = (a.common.channel.rank + i) % layout.ranks;
+    if (ctx.channel().mapped(source, 0) != nullptr) {
+      receive_mapped(ctx, w, group, a, epoch, source);
     }
   }
+  if (ctx.any_unmapped()) receive_unmapped(ctx, w, a, epoch);
+  const uint32_t last_source = (a.common.channel.rank + layout.ranks - 1) % layout.ranks;
+  w.strided(grid, uint64_t{layout.experts_per_rank} * layout.ranks, [&](uint64_t pair) {
+    const auto local_expert = static_cast<uint32_t>(pair / layout.ranks);
+    const auto source = static_cast<uint32_t>(pair % layout.ranks);
+    const uint64_t range = rows_from(ctx, a, epoch, local_expert, source);
+    a.recv_ranges[pair] = range;
+    if (source == last_source) a.recv_count[local_expert] = high_half(range) + low_half(range);
+  });
+  // For the next call; the one before this is over.
+  w.strided(grid, ctx.experts(), [&](uint64_t expert) {
+    state.send_counters[((epoch + 1) & 1) * ctx.experts() + expert] = 0;
+  });
   ctx.take_completions();
   ctx.finish(&state.dispatch_epoch, epoch);
 }

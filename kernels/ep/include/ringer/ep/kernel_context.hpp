@@ -68,6 +68,20 @@ RINGER_HD constexpr uint32_t shared_bytes(const Layout& layout, uint32_t warps_p
   return warps_per_block / group_warps(warps_per_block) * layout.message_bytes;
 }
 
+/// What a mapped peer's block says when it has sent its share, in the low half of its flag: how
+/// many blocks that rank has, so that all of them can be waited for, and how many tokens.
+struct DoneFlag {
+  uint32_t blocks;
+  uint32_t tokens;
+
+  static constexpr uint32_t kBlockBits = 11;
+  static_assert(kMaxBlocks < (1u << kBlockBits));
+  RINGER_HD constexpr uint32_t word() const { return (tokens << kBlockBits) | blocks; }
+  RINGER_HD static constexpr DoneFlag of(uint32_t word) {
+    return {word & ((1u << kBlockBits) - 1), word >> kBlockBits};
+  }
+};
+
 /// `items` pieces of work over all warps of a grid, each piece in as many parts as it takes to keep
 /// them busy. Unit u is part u / items of item u % items.
 struct Units {
@@ -157,6 +171,32 @@ class KernelContext {
     return 0;
   }
 
+  /// After this block's last store to any mapped peer: tells each of them, the own rank included.
+  /// `at(block)` is where, in the peer's window. All warps of the block.
+  template <class At>
+  RINGER_HD void tell_mapped_peers(uint64_t epoch, uint32_t tokens, At&& at) {
+    w_.block_sync();
+    if (w_.warp_in_block() != 0) return;
+    const DoneFlag done{w_.blocks(), tokens};
+    w_.strided(args_.channel.ranks, [&](uint64_t peer) {
+      uint8_t* flag = channel_.mapped(static_cast<uint32_t>(peer), at(w_.block()));
+      if (flag == nullptr) return;
+      // Releases the stores of the whole block; pairs with wait_mapped(): acquire.
+      p_.template store<Scope::sys, Order::release>(reinterpret_cast<uint64_t*>(flag),
+                                                    pack(epoch, done.word()));
+    });
+  }
+
+  /// Waits until all blocks of a mapped peer have told us. `at(block)` is where. One warp.
+  template <class At>
+  RINGER_HD DoneFlag wait_mapped(uint64_t epoch, uint32_t peer, const char* site, At&& at) {
+    const DoneFlag done =
+        DoneFlag::of(w_.broadcast([&] { return wait_flag(at(0), epoch, peer, site); }));
+    w_.strided(done.blocks, [&](uint64_t block) { wait_flag(at(block), epoch, peer, site); });
+    w_.sync();
+    return done;
+  }
+
   /// Looks at every queue pair once: credit comes back and errors come out, even if all flags are
   /// in.
   RINGER_HD void take_completions() {
@@ -182,6 +222,10 @@ class KernelContext {
     p_.template store<Scope::sys, Order::release>(
         &record.code, static_cast<uint32_t>(status.code));  // pairs with the waits' stop word
   }
+
+  RINGER_HD uint32_t experts() const { return args_.layout.ranks * args_.layout.experts_per_rank; }
+  /// True if some peer is reached through a queue pair or a command ring.
+  RINGER_HD bool any_unmapped() const { return args_.channel.unmapped != 0; }
 
   RINGER_HD const P& platform() const { return p_; }
   RINGER_HD Channel<P, Policy>& channel() { return channel_; }

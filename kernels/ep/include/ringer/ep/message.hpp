@@ -92,19 +92,4 @@ RINGER_HD inline float decode_channel(const uint8_t* payload, const uint8_t* sca
   return e4m3_to_float(payload[i]) * scale;
 }
 
-/// The whole message of one token, by the warps of a share together.
-template <Warp W>
-RINGER_HD void write_message(const W& w, WarpShare share, uint8_t* message,
-                             const MessageHeader& header, const int32_t* row, const uint16_t* x,
-                             const Layout& layout, Dtype dtype) {
-  if (share.warp == 0) {
-    w.leader([&] { store_as<MessageHeader>(message, header); });
-    w.strided(layout.topk, [&](uint64_t k) {
-      store_as<int32_t>(message + sizeof(header) + k * sizeof(int32_t), row[k]);
-    });
-  }
-  uint8_t* payload = message + layout.payload_offset;
-  encode_token(w, share, x, layout, dtype, payload, payload + layout.payload_bytes);
-}
-
 }  // namespace ringer::ep
