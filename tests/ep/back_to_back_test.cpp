@@ -164,7 +164,7 @@ TEST_CASE("a rank one combine ahead never writes over what a slow rank still rea
         Outputs& o_call = calls.outputs(call, r);
         const size_t values =
             c.experts_per_rank * calls.group().buffer(r).layout().rows_per_expert() * c.hidden;
-        std::fill_n(o_call.y.data(), values, ep::float_to_bf16(static_cast<float>(call + 1)));
+        std::fill_n(o_call.y.data(), values, float_to_bf16(static_cast<float>(call + 1)));
         args.push_back({calls.group().buffer(r).common_args(), routing.tokens, o_call.y.data(),
                         routing.experts.data(), routing.weights.data(),
                         calls.outputs(0, r).info.data(), calls.outputs(0, r).ranges.data(),
@@ -187,7 +187,7 @@ TEST_CASE("a rank one combine ahead never writes over what a slow rank still rea
             sum = sum + routing.weights[t * c.topk + k] * static_cast<float>(call + 1);
           }
           CAPTURE(call, r, t);
-          REQUIRE(calls.outputs(call, r).out[size_t{t} * c.hidden] == ep::float_to_bf16(sum));
+          REQUIRE(calls.outputs(call, r).out[size_t{t} * c.hidden] == float_to_bf16(sum));
         }
       }
     }

@@ -11,6 +11,7 @@
 #include "random.hpp"
 #include "support/catch.hpp"
 
+using namespace ringer;
 using namespace ringer::ep;
 
 namespace {

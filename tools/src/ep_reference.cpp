@@ -64,7 +64,7 @@ void quantize(const uint16_t* x, uint32_t group, ep::Dtype dtype, uint8_t* paylo
   const uint32_t first = group * kChannelsPerScale;
   float amax = 1e-4f;
   for (uint32_t i = first; i < first + kChannelsPerScale; ++i) {
-    amax = std::max(amax, std::fabs(ep::bf16_to_float(x[i])));
+    amax = std::max(amax, std::fabs(bf16_to_float(x[i])));
   }
   float multiplier = kLargestE4m3 / amax;
   const float scale = amax / kLargestE4m3;
@@ -78,7 +78,7 @@ void quantize(const uint16_t* x, uint32_t group, ep::Dtype dtype, uint8_t* paylo
     multiplier = std::ldexp(1.0f, -exponent);
   }
   for (uint32_t i = first; i < first + kChannelsPerScale; ++i) {
-    payload[i] = kE4m3.encode(ep::bf16_to_float(x[i]) * multiplier);
+    payload[i] = kE4m3.encode(bf16_to_float(x[i]) * multiplier);
   }
 }
 
@@ -97,14 +97,14 @@ RankInput make_input(const ep::Config& config, const Routing& routing, uint32_t 
   Random random(Random::mix(seed) + rank);
   input.x.resize(size_t{input.routing.tokens} * config.hidden);
   for (uint16_t& value : input.x) {
-    value = ep::float_to_bf16(static_cast<float>(random.unit() * 8.0 - 4.0));
+    value = float_to_bf16(static_cast<float>(random.unit() * 8.0 - 4.0));
   }
   return input;
 }
 
 uint16_t expert_output(uint32_t expert, float value) {
   const float gain = 1.0f + static_cast<float>(expert % 13) / 16.0f;
-  return ep::float_to_bf16(value * gain);
+  return float_to_bf16(value * gain);
 }
 
 uint64_t hash_bytes(uint64_t hash, const void* data, size_t bytes) {
@@ -209,7 +209,7 @@ void EpReference::check_combine(uint32_t rank, const uint16_t* out,
     const uint8_t* x = payload(rank, token);
     for (uint32_t i = 0; i < config_.hidden; ++i) {
       decoded[i] = config_.dtype == ep::Dtype::bf16
-                       ? ep::bf16_to_float(inputs_[rank].x[size_t{token} * config_.hidden + i])
+                       ? bf16_to_float(inputs_[rank].x[size_t{token} * config_.hidden + i])
                        : kE4m3.decode(x[i]) * scale_of(x + layout_.payload_bytes,
                                                        i / kChannelsPerScale, config_.dtype);
     }
@@ -221,11 +221,11 @@ void EpReference::check_combine(uint32_t rank, const uint16_t* out,
       for (uint32_t i = 0; i < config_.hidden; ++i) {
         const float product =
             input.routing.weights[at] *
-            ep::bf16_to_float(expert_output(static_cast<uint32_t>(expert), decoded[i]));
+            bf16_to_float(expert_output(static_cast<uint32_t>(expert), decoded[i]));
         sum[i] = sum[i] + product;
       }
     }
-    for (uint32_t i = 0; i < config_.hidden; ++i) expected[i] = ep::float_to_bf16(sum[i]);
+    for (uint32_t i = 0; i < config_.hidden; ++i) expected[i] = float_to_bf16(sum[i]);
     if (std::memcmp(expected.data(), out + size_t{token} * config_.hidden, layout_.combine_bytes) !=
         0) {
       differences.add("combine: rank " + std::to_string(rank) + " token " + std::to_string(token) +

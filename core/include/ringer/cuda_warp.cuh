@@ -5,6 +5,7 @@
 #include <cooperative_groups.h>
 
 #include <ringer/bytes.hpp>
+#include <ringer/float8.hpp>
 #include <ringer/simt.hpp>
 
 namespace ringer {
@@ -111,6 +112,42 @@ class CudaWarp {
         if (at < chunks) store_as<Chunk16>(out + uint64_t{at} * 16, held[j]);
       }
     }
+  }
+
+  template <class To>
+  __device__ void spread(WarpShare share, uint32_t n, To&& to, const void* from,
+                         uint64_t bytes) const {
+    constexpr uint32_t kInFlight = 4;  // loads of a lane before its first store
+    const auto* in = static_cast<const uint8_t*>(from);
+    const auto chunks = static_cast<uint32_t>(bytes / 16);
+    const uint32_t step = share.warps * kLanes;
+    for (uint32_t first = share.warp * kLanes + lane(); first < chunks; first += kInFlight * step) {
+      Chunk16 held[kInFlight];
+#pragma unroll
+      for (uint32_t j = 0; j < kInFlight; ++j) {
+        const uint32_t at = first + j * step;
+        if (at < chunks) held[j] = load_as<Chunk16>(in + uint64_t{at} * 16);
+      }
+      for (uint32_t i = 0; i < n; ++i) {
+        uint8_t* target = to(i);
+        if (target == nullptr) continue;
+#pragma unroll
+        for (uint32_t j = 0; j < kInFlight; ++j) {
+          const uint32_t at = first + j * step;
+          if (at < chunks) store_as<Chunk16>(target + uint64_t{at} * 16, held[j]);
+        }
+      }
+    }
+  }
+
+  __device__ uint16_t e4m3_pair(float low, float high) const {
+#if __CUDA_ARCH__ >= 890
+    uint16_t pair;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
+    return static_cast<uint16_t>(float_to_e4m3(low) | (float_to_e4m3(high) << 8));
+#endif
   }
 
 #if __CUDA_ARCH__ >= 900

@@ -15,6 +15,9 @@ namespace ringer {
 struct AnyCount {
   uint64_t operator()(uint64_t i) const;
 };
+struct AnyTarget {
+  uint8_t* operator()(uint32_t i) const;
+};
 struct AnyValue {
   uint64_t operator()() const;
 };
@@ -37,6 +40,8 @@ struct WarpShare {
 ///   load(t, p), all = the largest measure(part), then emit(t, p, part, all). kParts divides a
 ///   warp's lanes, and a part stays with its lane between load and emit.
 /// - `copy(share, to, from, bytes)`: multiples of 16 bytes, both ends 16-byte aligned.
+/// - `spread(share, n, to, from, bytes)`: the same to each to(i), i < n, that is not null.
+/// - `e4m3_pair(low, high)`: two floats as E4M3, low byte first: see float8.hpp.
 /// - `push_fence`, `push(to, from, bytes)`, `push_wait`: the same from the block's shared memory to
 ///   anywhere, asynchronously: every warp fences what it wrote to shared memory, a barrier follows,
 ///   one warp pushes; after its push_wait the bytes are written and the source is free.
@@ -56,6 +61,8 @@ concept Warp = std::copyable<W> && requires(W w, uint32_t n, void* to, const voi
   { w.find(n, AnyPredicate{}) } -> std::same_as<uint32_t>;
   { w.broadcast(AnyValue{}) } -> std::same_as<uint64_t>;
   w.copy(WarpShare{}, to, from, uint64_t{n});
+  w.spread(WarpShare{}, n, AnyTarget{}, from, uint64_t{n});
+  { w.e4m3_pair(1.0f, 1.0f) } -> std::same_as<uint16_t>;
   w.push_fence();
   w.push(to, from, n);
   w.push_wait();

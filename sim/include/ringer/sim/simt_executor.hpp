@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <ringer/bytes.hpp>
+#include <ringer/float8.hpp>
 #include <ringer/host_platform.hpp>
 #include <ringer/sim/fiber.hpp>
 #include <ringer/simt.hpp>
@@ -176,6 +177,15 @@ class SimtWarp {
     const uint64_t end = chunks * (share.warp + 1) / share.warps * 16;
     std::memcpy(static_cast<uint8_t*>(to) + first, static_cast<const uint8_t*>(from) + first,
                 end - first);
+  }
+  template <class To>
+  void spread(WarpShare share, uint32_t n, To&& to, const void* from, uint64_t bytes) const {
+    for (uint32_t i = 0; i < n; ++i) {
+      if (uint8_t* target = to(i); target != nullptr) copy(share, target, from, bytes);
+    }
+  }
+  uint16_t e4m3_pair(float low, float high) const {
+    return static_cast<uint16_t>(float_to_e4m3(low) | (float_to_e4m3(high) << 8));
   }
   void push_fence() const {}
   void push(void* to, const void* from, uint32_t bytes) const { std::memcpy(to, from, bytes); }

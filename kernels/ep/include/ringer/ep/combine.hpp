@@ -81,35 +81,48 @@ RINGER_HD void combine_send(P p, W w, const CombineArgs& a) {
   });
 }
 
+/// Where the rows of a token lie and what they weigh: entry `k` of its expert row, as a warp keeps
+/// it in shared memory.
+struct WeightedSlot {
+  uint32_t k;  ///< slot, or kMasked
+  float weight;
+
+  static constexpr uint32_t kMasked = ~0u;
+};
+static_assert(sizeof(WeightedSlot) == 8);
+
 /// Weighted sum of a share of one token's channels. Multiplication and addition round separately.
 template <Warp W>
 RINGER_HD void reduce_token(const W& w, WarpShare share, const CombineArgs& a, uint64_t parity,
                             uint64_t token) {
   constexpr uint32_t kRowsInFlight = 8;  // loads of a lane before it adds
   const Layout& layout = a.common.layout;
+  const SharedLayout shared(layout, w.warps_per_block());
+  auto* slots = shared_at<WeightedSlot>(w, shared, shared.entries(w.warp_in_block()));
   const int32_t* row = a.topk_idx + token * layout.topk;
-  const float* weights = a.topk_weights + token * layout.topk;
+  w.strided(layout.topk, [&](uint64_t i) {
+    const auto k = static_cast<uint32_t>(i);
+    slots[k] = {row[k] < 0 ? WeightedSlot::kMasked : first_of(row, k),
+                a.topk_weights[token * layout.topk + k]};
+  });
+  w.sync();
+  const uint8_t* rows = a.common.channel.window + layout.combine_slot(parity, token, 0);
   w.strided(share, layout.hidden / kLaneChannels, [&](uint64_t chunk) {
     float sum[kLaneChannels] = {};
     for (uint32_t first = 0; first < layout.topk; first += kRowsInFlight) {
       LaneChannels held[kRowsInFlight];
-      bool present[kRowsInFlight];
       RINGER_UNROLL
       for (uint32_t j = 0; j < kRowsInFlight; ++j) {
-        const uint32_t k = first + j;
-        present[j] = k < layout.topk && row[k] >= 0;
-        if (!present[j]) continue;
-        held[j] = load_channels(
-            reinterpret_cast<const uint16_t*>(
-                a.common.channel.window + layout.combine_slot(parity, token, first_of(row, k))) +
-            chunk * kLaneChannels);
+        if (first + j >= layout.topk || slots[first + j].k == WeightedSlot::kMasked) continue;
+        held[j] = load_channels(reinterpret_cast<const uint16_t*>(
+                                    rows + uint64_t{slots[first + j].k} * layout.combine_bytes) +
+                                chunk * kLaneChannels);
       }
       RINGER_UNROLL
       for (uint32_t j = 0; j < kRowsInFlight; ++j) {
-        if (!present[j]) continue;
-        const float weight = weights[first + j];
+        if (first + j >= layout.topk || slots[first + j].k == WeightedSlot::kMasked) continue;
         for (uint32_t i = 0; i < kLaneChannels; ++i) {
-          const float product = weight * bf16_to_float(held[j].bf16[i]);
+          const float product = slots[first + j].weight * bf16_to_float(held[j].bf16[i]);
           sum[i] = sum[i] + product;
         }
       }
@@ -120,6 +133,7 @@ RINGER_HD void reduce_token(const W& w, WarpShare share, const CombineArgs& a, u
     std::memcpy(&bytes, &rounded, sizeof(bytes));
     store_as<Chunk16>(a.out + token * layout.hidden + chunk * kLaneChannels, bytes);
   });
+  w.sync();  // before the slots are overwritten
 }
 
 /// Waits until everything that any rank returns in this call is here. One warp.
@@ -153,7 +167,7 @@ RINGER_HD void combine_receive(P p, W w, const CombineArgs& a) {
   const WarpGroup group = make_group(w);
   if (group.share.warp == 0) wait_for_results(ctx, w, a, epoch);
   sync_group(w, group);
-  const Units units = split_units(w, a.tokens, layout.hidden / kScaleGroup);
+  const Units units = split_units(w, a.tokens, layout.combine_bytes / kSpreadBytes);
   for (uint64_t unit = warp_across_blocks(w); unit < units.count(); unit += warps_in_grid(w)) {
     const WarpShare share{static_cast<uint32_t>(unit / units.items), units.parts};
     reduce_token(w, share, a, epoch & 1, unit % units.items);

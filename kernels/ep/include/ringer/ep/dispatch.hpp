@@ -135,8 +135,8 @@ RINGER_HD void send_token(KernelContext<P, W>& ctx, const W& w, const WarpGroup&
                           const DispatchArgs& a, uint64_t epoch, uint32_t token) {
   const Layout& layout = a.common.layout;
   const uint64_t parity = epoch & 1;
-  auto* bytes = static_cast<uint8_t*>(w.shared(shared_bytes(layout, w.warps_per_block()))) +
-                group.in_block * layout.message_bytes;
+  const SharedLayout shared(layout, w.warps_per_block());
+  auto* bytes = shared_at<uint8_t>(w, shared, shared.message(group.in_block));
   const Message message{bytes, layout};
   // The head's counters take as long as the payload: its warp, if it is not the only one, does no
   // more.
@@ -166,10 +166,12 @@ RINGER_HD void send_token(KernelContext<P, W>& ctx, const W& w, const WarpGroup&
 template <Warp W>
 RINGER_HD uint32_t count_messages(const W& w, const DispatchArgs& a, uint32_t expert) {
   const uint32_t topk = a.common.layout.topk;
-  const uint64_t count = w.sum(uint64_t{a.tokens} * topk, [&](uint64_t i) -> uint64_t {
-    if (a.topk_idx[i] != static_cast<int32_t>(expert)) return 0;
-    const auto k = static_cast<uint32_t>(i % topk);
-    return first_of(a.topk_idx + (i - k), k) == k ? 1 : 0;
+  const uint64_t count = w.sum(a.tokens, [&](uint64_t token) -> uint64_t {
+    const int32_t* row = a.topk_idx + token * topk;
+    bool named = false;  // looks at all entries, so that no load waits for another
+    RINGER_UNROLL_BY(8)
+    for (uint32_t k = 0; k < topk; ++k) named |= row[k] == static_cast<int32_t>(expert);
+    return named ? 1 : 0;
   });
   return static_cast<uint32_t>(count);
 }
@@ -258,34 +260,53 @@ RINGER_HD uint64_t rows_from(KernelContext<P, W>& ctx, const DispatchArgs& a, ui
   }
 }
 
+/// What a group knows of one mapped source: where its rows begin for each local expert, as
+/// rows_from() says, and how many tokens it has.
+struct SourceTable {
+  const uint64_t* ranges;
+  uint32_t tokens;
+};
+
 /// Expands a part of one mapped source's message to the rows of its experts here; by one warp.
 template <Platform P, Warp W>
 RINGER_HD void expand_message(KernelContext<P, W>& ctx, const W& w, WarpShare share,
                               const DispatchArgs& a, uint64_t epoch, uint32_t source,
-                              uint32_t token) {
+                              const SourceTable& table, uint32_t token) {
+  constexpr uint64_t kNowhere = ~uint64_t{0};
   const Layout& layout = a.common.layout;
+  const SharedLayout shared(layout, w.warps_per_block());
+  auto* rows = shared_at<uint64_t>(w, shared, shared.entries(w.warp_in_block()));
   const Message message{a.common.channel.window + layout.token_slot(epoch & 1, source, token),
                         layout};
   const MessageHeader header = message.header();
   if (header.epoch != low_half(epoch)) return;  // none of this token's experts is here
-  for (uint32_t k = 0; k < layout.topk; ++k) {
-    if (!message.names(k) || message.rank_of(k) != a.common.channel.rank) continue;
+  w.strided(layout.topk, [&](uint64_t i) {
+    const auto k = static_cast<uint32_t>(i);
+    rows[k] = kNowhere;
+    if (!message.names(k) || message.rank_of(k) != a.common.channel.rank) return;
     const uint32_t local_expert =
         static_cast<uint32_t>(message.expert(k)) % layout.experts_per_rank;
-    const uint64_t range =
-        w.broadcast([&] { return rows_from(ctx, a, epoch, local_expert, source); });
-    const bool expected = header.token == token && message.position(k) < low_half(range);
-    if (!expected) {
+    const uint64_t range = table.ranges[local_expert];
+    if (header.token != token || message.position(k) >= low_half(range)) {
       ctx.fail(make_status(StatusCode::invalid), source);
-      continue;
+      return;
     }
-    const uint64_t row =
-        local_expert * layout.rows_per_expert() + high_half(range) + message.position(k);
-    w.copy(share, a.recv_x + row * layout.payload_bytes, message.payload(), layout.payload_bytes);
-    if (share.warp != 0) continue;
-    copy_scales(w, a, message, row);
-    w.leader([&] { store_as<SourceInfo>(a.source_info + row, SourceInfo{token, k}); });
+    rows[k] = local_expert * layout.rows_per_expert() + high_half(range) + message.position(k);
+    if (k % share.warps == share.warp) {
+      store_as<SourceInfo>(a.source_info + rows[k], SourceInfo{token, k});
+    }
+  });
+  w.sync();
+  w.spread(
+      share, layout.topk,
+      [&](uint32_t k) -> uint8_t* {
+        return rows[k] == kNowhere ? nullptr : a.recv_x + rows[k] * layout.payload_bytes;
+      },
+      message.payload(), layout.payload_bytes);
+  for (uint32_t k = share.warp; k < layout.topk; k += share.warps) {
+    if (rows[k] != kNowhere) copy_scales(w, a, message, rows[k]);
   }
+  w.sync();  // before the rows are overwritten
 }
 
 /// All messages of a mapped source, a part of one for each warp of the grid.
@@ -293,19 +314,27 @@ template <Platform P, Warp W>
 RINGER_HD void receive_mapped(KernelContext<P, W>& ctx, const W& w, const WarpGroup& group,
                               const DispatchArgs& a, uint64_t epoch, uint32_t source) {
   const Layout& layout = a.common.layout;
-  const auto done_at = [&](uint64_t block) {
-    return layout.dispatch_done(epoch & 1, source, block);
-  };
-  if (group.share.warp == 0) ctx.wait_mapped(epoch, source, "dispatch blocks", done_at);
+  const SharedLayout shared(layout, w.warps_per_block());
+  auto* ranges = shared_at<uint64_t>(w, shared, shared.table(group.in_block));
+  uint64_t* tokens = ranges + layout.experts_per_rank;
+  if (group.share.warp == 0) {
+    w.strided(layout.experts_per_rank, [&](uint64_t local_expert) {
+      ranges[local_expert] = rows_from(ctx, a, epoch, static_cast<uint32_t>(local_expert), source);
+    });
+    const DoneFlag done = ctx.wait_mapped(epoch, source, "dispatch blocks", [&](uint64_t block) {
+      return layout.dispatch_done(epoch & 1, source, block);
+    });
+    w.leader([&] { *tokens = done.tokens; });
+  }
   sync_group(w, group);
-  const uint32_t tokens = DoneFlag::of(w.broadcast([&] {
-                            return ctx.wait_flag(done_at(0), epoch, source, "dispatch blocks");
-                          })).tokens;
-  const Units units = split_units(w, tokens, layout.hidden / kScaleGroup);
+  const SourceTable table{ranges, static_cast<uint32_t>(*tokens)};
+  const Units units = split_units(w, table.tokens, layout.payload_bytes / kSpreadBytes);
   for (uint64_t unit = warp_across_blocks(w); unit < units.count(); unit += warps_in_grid(w)) {
     const WarpShare share{static_cast<uint32_t>(unit / units.items), units.parts};
-    expand_message(ctx, w, share, a, epoch, source, static_cast<uint32_t>(unit % units.items));
+    expand_message(ctx, w, share, a, epoch, source, table,
+                   static_cast<uint32_t>(unit % units.items));
   }
+  sync_group(w, group);  // before the next source's table
 }
 
 /// Copies message `i` of an unmapped source to its row and notes where it came from.

@@ -63,9 +63,39 @@ RINGER_HD void sync_group(const W& w, const WarpGroup& group) {
   }
 }
 
-/// Shared memory that the kernels are launched with: a message for each group of a block.
-RINGER_HD constexpr uint32_t shared_bytes(const Layout& layout, uint32_t warps_per_block) {
-  return warps_per_block / group_warps(warps_per_block) * layout.message_bytes;
+/// Shared memory of a block. While it sends, a message for each group. Afterwards, once the whole
+/// block is through with that, an entry list for each warp and a row table for each group.
+struct SharedLayout {
+  uint32_t warps;
+  uint32_t groups;
+  uint32_t message_bytes;
+  uint32_t table_words;
+
+  RINGER_HD SharedLayout(const Layout& layout, uint32_t warps_per_block)
+      : warps(warps_per_block),
+        groups(warps_per_block / group_warps(warps_per_block)),
+        message_bytes(layout.message_bytes),
+        table_words((layout.experts_per_rank + 2) / 2 * 2) {}
+
+  RINGER_HD uint32_t message(uint32_t group) const { return group * message_bytes; }
+  /// kMaxTopk words of 8 bytes.
+  RINGER_HD uint32_t entries(uint32_t warp) const { return warp * kMaxTopk * 8; }
+  /// A word of 8 bytes for each local expert, and one more.
+  RINGER_HD uint32_t table(uint32_t group) const {
+    return entries(warps) + group * table_words * 8;
+  }
+  RINGER_HD uint32_t bytes() const {
+    return message(groups) > table(groups) ? message(groups) : table(groups);
+  }
+};
+
+RINGER_HD inline uint32_t shared_bytes(const Layout& layout, uint32_t warps_per_block) {
+  return SharedLayout(layout, warps_per_block).bytes();
+}
+
+template <class T, Warp W>
+RINGER_HD T* shared_at(const W& w, const SharedLayout& shared, uint32_t offset) {
+  return reinterpret_cast<T*>(static_cast<uint8_t*>(w.shared(shared.bytes())) + offset);
 }
 
 /// What a mapped peer's block says when it has sent its share, in the low half of its flag: how
@@ -82,6 +112,9 @@ struct DoneFlag {
   }
 };
 
+/// What all lanes of a warp move at once: parts of a payload need not be smaller.
+inline constexpr uint32_t kSpreadBytes = 512;
+
 /// `items` pieces of work over all warps of a grid, each piece in as many parts as it takes to keep
 /// them busy. Unit u is part u / items of item u % items.
 struct Units {
@@ -92,8 +125,9 @@ struct Units {
 
 template <Warp W>
 RINGER_HD Units split_units(const W& w, uint32_t items, uint32_t most_parts) {
-  const uint32_t parts = items == 0 ? 1 : warps_in_grid(w) / items;
-  return {items, parts == 0 ? 1 : parts < most_parts ? parts : most_parts};
+  const uint32_t wanted = items == 0 ? 1 : warps_in_grid(w) / items;
+  const uint32_t parts = wanted < most_parts ? wanted : most_parts;
+  return {items, parts == 0 ? 1 : parts};
 }
 
 template <Platform P, Warp W>

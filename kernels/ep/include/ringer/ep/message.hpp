@@ -37,10 +37,13 @@ RINGER_HD inline float largest_magnitude(const LaneChannels& channels) {
   return amax;
 }
 
-RINGER_HD inline uint64_t to_e4m3(const LaneChannels& channels, float factor) {
+template <Warp W>
+RINGER_HD uint64_t to_e4m3(const W& w, const LaneChannels& channels, float factor) {
   uint64_t bytes = 0;
-  for (uint32_t i = 0; i < kLaneChannels; ++i) {
-    bytes |= uint64_t{float_to_e4m3(bf16_to_float(channels.bf16[i]) * factor)} << (8 * i);
+  for (uint32_t i = 0; i < kLaneChannels; i += 2) {
+    const uint16_t pair = w.e4m3_pair(bf16_to_float(channels.bf16[i]) * factor,
+                                      bf16_to_float(channels.bf16[i + 1]) * factor);
+    bytes |= uint64_t{pair} << (8 * i);
   }
   return bytes;
 }
@@ -64,7 +67,7 @@ RINGER_HD void encode_token(const W& w, WarpShare share, const uint16_t* x, cons
         const GroupScale scale =
             dtype == Dtype::fp8 ? group_scale(amax) : group_scale_ue8m0(amax, &exponent);
         store_as<uint64_t>(payload + size_t{group} * kScaleGroup + part * kLaneChannels,
-                           to_e4m3(channels, scale.quantize));
+                           to_e4m3(w, channels, scale.quantize));
         if (part != 0) return;
         if (dtype == Dtype::fp8) {
           store_as<float>(scales + size_t{group} * sizeof(float), scale.dequantize);
