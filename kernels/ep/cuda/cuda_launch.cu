@@ -46,12 +46,13 @@ int attribute(cudaDeviceAttr which) {
 }
 
 template <class Args>
-void launch(void (*kernel)(Args), const Args& args, const LaunchShape& shape, uint32_t shared,
+void launch(void (*kernel)(Args), const Args& args, const LaunchShape& shape,
             CUstream_st* stream) {
   if (shape.blocks == 0 || shape.warps_per_block == 0 || shape.warps_per_block > kMaxCudaWarps) {
     throw std::runtime_error("launch of " + std::to_string(shape.blocks) + " blocks of " +
                              std::to_string(shape.warps_per_block) + " warps");
   }
+  const uint32_t shared = shared_bytes(args.common.layout, shape.warps_per_block);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(shared)),
         "cudaFuncSetAttribute");
@@ -74,9 +75,7 @@ void launch_dispatch(const DispatchArgs& args, Phases phases, const LaunchShape&
   const auto kernel = phases == Phases::both   ? dispatch_kernel<Phases::both>
                       : phases == Phases::send ? dispatch_kernel<Phases::send>
                                                : dispatch_kernel<Phases::receive>;
-  const uint32_t shared =
-      phases == Phases::receive ? 0 : shared_bytes(args.common.layout, shape.warps_per_block);
-  launch(kernel, args, shape, shared, stream);
+  launch(kernel, args, shape, stream);
 }
 
 void launch_combine(const CombineArgs& args, Phases phases, const LaunchShape& shape,
@@ -84,7 +83,7 @@ void launch_combine(const CombineArgs& args, Phases phases, const LaunchShape& s
   const auto kernel = phases == Phases::both   ? combine_kernel<Phases::both>
                       : phases == Phases::send ? combine_kernel<Phases::send>
                                                : combine_kernel<Phases::receive>;
-  launch(kernel, args, shape, 0, stream);
+  launch(kernel, args, shape, stream);
 }
 
 }  // namespace ringer::ep
