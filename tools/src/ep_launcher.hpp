@@ -38,7 +38,8 @@ class EpLauncher {
   /// EpFailure if it cannot end.
   virtual double run(EpOp op, ep::Phases phases, const EpArgs& args) = 0;
   /// Runs one operation `launches` times with nothing in between; the slowest rank's microseconds
-  /// of each. A GPU replays a recorded graph, so launch costs do not count.
+  /// of each. A GPU replays a recorded graph, so that the host is not in the way, and a sample of a
+  /// whole operation is the mean of ten launches.
   virtual EpSamples sample(EpOp op, bool split, const EpArgs& args, uint32_t launches) = 0;
 };
 

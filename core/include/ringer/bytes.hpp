@@ -16,15 +16,23 @@ struct alignas(16) Chunk16 {
 /// Loads a T at `from`, which is aligned like one, as one access.
 template <class T>
 RINGER_HD T load_as(const void* from) {
-  T value;
-  __builtin_memcpy(&value, __builtin_assume_aligned(from, alignof(T)), sizeof(T));
-  return value;
+  if constexpr (kDeviceCode) {  // nvcc loses the assumption and would load bytes
+    return *static_cast<const T*>(from);
+  } else {
+    T value;
+    __builtin_memcpy(&value, __builtin_assume_aligned(from, alignof(T)), sizeof(T));
+    return value;
+  }
 }
 
 /// Stores a T at `to`, which is aligned like one, as one access.
 template <class T>
 RINGER_HD void store_as(void* to, const T& value) {
-  __builtin_memcpy(__builtin_assume_aligned(to, alignof(T)), &value, sizeof(T));
+  if constexpr (kDeviceCode) {
+    *static_cast<T*>(to) = value;
+  } else {
+    __builtin_memcpy(__builtin_assume_aligned(to, alignof(T)), &value, sizeof(T));
+  }
 }
 
 }  // namespace ringer

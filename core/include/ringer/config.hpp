@@ -10,16 +10,23 @@
 #define RINGER_HD
 #endif
 
-/// Before a loop that must be unrolled for its arrays to stay in registers, or by `n` for its loads
-/// to overlap.
+// RINGER_UNROLL stands before a loop that must be unrolled for its arrays to stay in registers,
+// RINGER_UNROLL_BY before one whose loads should overlap.
 #if defined(__CUDA_ARCH__)
 #define RINGER_PRAGMA(text) _Pragma(#text)
 #define RINGER_UNROLL RINGER_PRAGMA(unroll)
 #define RINGER_UNROLL_BY(n) RINGER_PRAGMA(unroll n)
+#define RINGER_DEVICE_CODE true
 #else
 #define RINGER_UNROLL
 #define RINGER_UNROLL_BY(n)
+#define RINGER_DEVICE_CODE false
 #endif
+
+namespace ringer {
+/// Whether the code at hand is being compiled for a GPU.
+inline constexpr bool kDeviceCode = RINGER_DEVICE_CODE;
+}  // namespace ringer
 
 /// States an invariant of Ringer's own code. User errors are statuses or exceptions, never this.
 #define RINGER_ASSERT(condition) assert(condition)

@@ -110,28 +110,23 @@ RINGER_HD void reduce_token(const W& w, WarpShare share, const CombineArgs& a, u
   w.strided(share, layout.hidden / kLaneChannels, [&](uint64_t chunk) {
     float sum[kLaneChannels] = {};
     for (uint32_t first = 0; first < layout.topk; first += kRowsInFlight) {
-      LaneChannels held[kRowsInFlight];
+      Chunk16 held[kRowsInFlight];
       RINGER_UNROLL
       for (uint32_t j = 0; j < kRowsInFlight; ++j) {
         if (first + j >= layout.topk || slots[first + j].k == WeightedSlot::kMasked) continue;
-        held[j] = load_channels(reinterpret_cast<const uint16_t*>(
-                                    rows + uint64_t{slots[first + j].k} * layout.combine_bytes) +
-                                chunk * kLaneChannels);
+        held[j] = load_as<Chunk16>(rows + uint64_t{slots[first + j].k} * layout.combine_bytes +
+                                   chunk * sizeof(Chunk16));
       }
       RINGER_UNROLL
       for (uint32_t j = 0; j < kRowsInFlight; ++j) {
         if (first + j >= layout.topk || slots[first + j].k == WeightedSlot::kMasked) continue;
         for (uint32_t i = 0; i < kLaneChannels; ++i) {
-          const float product = slots[first + j].weight * bf16_to_float(held[j].bf16[i]);
+          const float product = slots[first + j].weight * channel_of(held[j], i);
           sum[i] = sum[i] + product;
         }
       }
     }
-    LaneChannels rounded;
-    for (uint32_t i = 0; i < kLaneChannels; ++i) rounded.bf16[i] = float_to_bf16(sum[i]);
-    Chunk16 bytes;
-    std::memcpy(&bytes, &rounded, sizeof(bytes));
-    store_as<Chunk16>(a.out + token * layout.hidden + chunk * kLaneChannels, bytes);
+    store_as<Chunk16>(a.out + token * layout.hidden + chunk * kLaneChannels, round_channels(sum));
   });
   w.sync();  // before the slots are overwritten
 }

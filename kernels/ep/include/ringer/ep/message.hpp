@@ -11,38 +11,41 @@
 
 namespace ringer::ep {
 
-/// Channels that a lane encodes at once: 16 bytes of BF16.
+/// Channels in a lane's 16 bytes of BF16.
 inline constexpr uint32_t kLaneChannels = 8;
 
-struct LaneChannels {
-  uint16_t bf16[kLaneChannels];
-};
-static_assert(sizeof(LaneChannels) == sizeof(Chunk16));
+/// Channel `i` of eight. Taken from whole words: a load split into channels would lose its width.
+RINGER_HD inline float channel_of(const Chunk16& channels, uint32_t i) {
+  const uint32_t word = channels.words[i / 2];
+  return float_of(i % 2 == 0 ? word << 16 : word & 0xffff0000u);
+}
 
-/// Eight BF16 channels at `x`, which is 16-byte aligned.
-RINGER_HD inline LaneChannels load_channels(const uint16_t* x) {
-  LaneChannels channels;
-  const Chunk16 chunk = load_as<Chunk16>(x);
-  std::memcpy(&channels, &chunk, sizeof(channels));
+/// Eight floats as BF16.
+RINGER_HD inline Chunk16 round_channels(const float* values) {
+  Chunk16 channels;
+  for (uint32_t i = 0; i < 4; ++i) {
+    channels.words[i] =
+        uint32_t{float_to_bf16(values[2 * i])} | (uint32_t{float_to_bf16(values[2 * i + 1])} << 16);
+  }
   return channels;
 }
 
 /// Largest magnitude; a NaN does not count.
-RINGER_HD inline float largest_magnitude(const LaneChannels& channels) {
+RINGER_HD inline float largest_magnitude(const Chunk16& channels) {
   float amax = 0;
   for (uint32_t i = 0; i < kLaneChannels; ++i) {
-    const float magnitude = float_of(bits_of(bf16_to_float(channels.bf16[i])) & 0x7fffffffu);
+    const float magnitude = float_of(bits_of(channel_of(channels, i)) & 0x7fffffffu);
     if (magnitude > amax) amax = magnitude;
   }
   return amax;
 }
 
 template <Warp W>
-RINGER_HD uint64_t to_e4m3(const W& w, const LaneChannels& channels, float factor) {
+RINGER_HD uint64_t to_e4m3(const W& w, const Chunk16& channels, float factor) {
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < kLaneChannels; i += 2) {
-    const uint16_t pair = w.e4m3_pair(bf16_to_float(channels.bf16[i]) * factor,
-                                      bf16_to_float(channels.bf16[i + 1]) * factor);
+    const uint16_t pair =
+        w.e4m3_pair(channel_of(channels, i) * factor, channel_of(channels, i + 1) * factor);
     bytes |= uint64_t{pair} << (8 * i);
   }
   return bytes;
@@ -59,10 +62,10 @@ RINGER_HD void encode_token(const W& w, WarpShare share, const uint16_t* x, cons
   w.template tiles<kScaleGroup / kLaneChannels>(
       share, layout.hidden / kScaleGroup,
       [&](uint32_t group, uint32_t part) {
-        return load_channels(x + size_t{group} * kScaleGroup + part * kLaneChannels);
+        return load_as<Chunk16>(x + size_t{group} * kScaleGroup + part * kLaneChannels);
       },
-      [](const LaneChannels& channels) { return largest_magnitude(channels); },
-      [&](uint32_t group, uint32_t part, const LaneChannels& channels, float amax) {
+      [](const Chunk16& channels) { return largest_magnitude(channels); },
+      [&](uint32_t group, uint32_t part, const Chunk16& channels, float amax) {
         uint8_t exponent = 0;
         const GroupScale scale =
             dtype == Dtype::fp8 ? group_scale(amax) : group_scale_ue8m0(amax, &exponent);
