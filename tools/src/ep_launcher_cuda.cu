@@ -96,10 +96,29 @@ class CudaLauncher : public EpLauncher {
   }
 
   EpSamples sample(EpOp op, bool split, const EpArgs& args, uint32_t launches) override {
-    // An event between two kernels keeps them apart for about 2 us, so phases are timed one by one
-    // and whole operations ten at a time.
-    const uint32_t together = split ? 1 : std::min(launches, 10u);
-    const uint32_t count = launches / together;
+    EpSamples samples;
+    while (samples.total.size() * launches_per_sample(split) < launches) {
+      sample_round(op, split, args, std::min(launches, kLaunchesPerRound), samples);
+    }
+    return samples;
+  }
+
+ private:
+  cudaStream_t stream(uint32_t rank) const { return streams_[rank].stream.get(); }
+  void use(uint32_t rank) const { check(cudaSetDevice(streams_[rank].device), "cudaSetDevice"); }
+
+  // An event between two kernels keeps them apart for about 2 us, so phases are timed one by one
+  // and whole operations ten at a time.
+  static uint32_t launches_per_sample(bool split) { return split ? 1 : 10; }
+
+  // Launching a graph may wait until the GPU has taken its first kernels, and those may wait for
+  // the other ranks' graphs: no graph may be longer than what is taken at once.
+  static constexpr uint32_t kLaunchesPerRound = 50;
+
+  void sample_round(EpOp op, bool split, const EpArgs& args, uint32_t launches,
+                    EpSamples& samples) const {
+    const uint32_t together = launches_per_sample(split);
+    const uint32_t count = (launches + together - 1) / together;
     std::vector<Recording> recordings;
     for (uint32_t r = 0; r < streams_.size(); ++r) {
       recordings.push_back(record(op, split, args, r, count, together));
@@ -109,14 +128,13 @@ class CudaLauncher : public EpLauncher {
       check(cudaGraphLaunch(recordings[r].graph.get(), stream(r)), "cudaGraphLaunch");
     }
     wait(to_string(op, ep::Phases::both));
-    const auto slowest = [&](size_t launch) {
+    const auto slowest = [&](size_t interval) {
       double us = 0;
       for (const Recording& r : recordings) {
-        us = std::max(us, elapsed_us(r.events[launch], r.events[launch + 1]));
+        us = std::max(us, elapsed_us(r.events[interval], r.events[interval + 1]));
       }
       return us / together;
     };
-    EpSamples samples;
     for (size_t i = 0; i + 1 < recordings[0].events.size(); i += split ? 2 : 1) {
       double total = slowest(i);
       if (split) {
@@ -126,12 +144,7 @@ class CudaLauncher : public EpLauncher {
       }
       samples.total.push_back(total);
     }
-    return samples;
   }
-
- private:
-  cudaStream_t stream(uint32_t rank) const { return streams_[rank].stream.get(); }
-  void use(uint32_t rank) const { check(cudaSetDevice(streams_[rank].device), "cudaSetDevice"); }
 
   void wait(const char* what) const {
     for (uint32_t r = 0; r < streams_.size(); ++r) check(cudaStreamSynchronize(stream(r)), what);

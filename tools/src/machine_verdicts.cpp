@@ -6,6 +6,11 @@ namespace ringer::tools {
 namespace {
 
 constexpr const char* kNotBuilt = "not part of this build";
+#if defined(RINGER_WITH_CUDA)
+constexpr bool kWithCuda = true;
+#else
+constexpr bool kWithCuda = false;
+#endif
 
 std::string devices_with(const MachineFacts& facts, const std::string& driver) {
   std::string names;
@@ -60,7 +65,8 @@ std::vector<Verdict> judge_tiers(const MachineFacts& facts) {
       {"T0 laptop", "software NIC, host threads", true, std::to_string(facts.cpus) + " CPUs"},
       {"T1 SoftRoCE", "rdma_rxe", false,
        not_built(found("rdma_rxe device", devices_with(facts, "rdma_rxe")))},
-      {"T2 GPU", "software NIC rung by CUDA kernels", false, not_built(gpu_text(facts))},
+      {"T2 GPU", "software NIC rung by CUDA kernels", kWithCuda && facts.gpus != 0,
+       kWithCuda ? gpu_text(facts) : not_built(gpu_text(facts))},
       {"T3 ConnectX", "mlx5 NIC rung by CUDA kernels", false,
        not_built(found("mlx5_core device", devices_with(facts, "mlx5_core")) + ", " +
                  gpu_text(facts))},

@@ -80,6 +80,39 @@ RINGER_HD void encode_token(const W& w, WarpShare share, const uint16_t* x, cons
       });
 }
 
+/// A message in shared memory or in a window, by its parts.
+struct Message {
+  const uint8_t* bytes;
+  const Layout& layout;
+
+  RINGER_HD MessageHeader header() const { return load_as<MessageHeader>(bytes); }
+  RINGER_HD int32_t expert(uint32_t k) const {
+    return load_as<int32_t>(bytes + sizeof(MessageHeader) + k * sizeof(int32_t));
+  }
+  RINGER_HD uint32_t position(uint32_t k) const {
+    return load_as<uint32_t>(bytes + sizeof(MessageHeader) + (layout.topk + k) * sizeof(int32_t));
+  }
+  RINGER_HD const uint8_t* payload() const { return bytes + layout.payload_offset; }
+  RINGER_HD const uint8_t* scales() const { return payload() + layout.payload_bytes; }
+  /// Entry `k` names an expert, and no entry before it the same.
+  RINGER_HD bool names(uint32_t k) const {
+    if (expert(k) < 0) return false;
+    uint32_t first = 0;
+    while (expert(first) != expert(k)) ++first;
+    return first == k;
+  }
+  RINGER_HD uint32_t rank_of(uint32_t k) const {
+    return static_cast<uint32_t>(expert(k)) / layout.experts_per_rank;
+  }
+  /// No entry before `k` names an expert of the same rank.
+  RINGER_HD bool first_of_rank(uint32_t k) const {
+    for (uint32_t j = 0; j < k; ++j) {
+      if (expert(j) >= 0 && rank_of(j) == rank_of(k)) return false;
+    }
+    return true;
+  }
+};
+
 /// Channel `i` of an encoded token.
 RINGER_HD inline float decode_channel(const uint8_t* payload, const uint8_t* scales, Dtype dtype,
                                       uint32_t i) {

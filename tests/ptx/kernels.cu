@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// One kernel for each thing whose machine code is looked at; expected.txt says what must be there.
+#include <ringer/cuda_platform.cuh>
+#include <ringer/cuda_warp.cuh>
+#include <ringer/endpoint.hpp>
+#include <ringer/ep/combine.hpp>
+#include <ringer/ep/dispatch.hpp>
+
+using namespace ringer;
+
+namespace {
+template <Sharing kSharing, Placement kPlacement>
+using Queue = SendQueue<CudaPlatform, mlx5::Wire, QueuePolicy<kSharing, kPlacement>>;
+using SharedQueue = Queue<Sharing::gpu, Placement::host>;
+using GpuMemoryQueue = Queue<Sharing::gpu, Placement::gpu>;
+using ExclusiveQueue = Queue<Sharing::exclusive, Placement::host>;
+}  // namespace
+
+extern "C" {
+
+__global__ void reserve_shared(const __grid_constant__ DeviceQp qp, Reserved* out) {
+  *out = SharedQueue(CudaPlatform{}, qp).reserve(1, {});
+}
+
+__global__ void write_wqe(const __grid_constant__ DeviceQp qp, uint64_t index, LocalRef local,
+                          RemoteRef remote) {
+  SharedQueue(CudaPlatform{}, qp)
+      .write(index, mlx5::Wire::make_write({index, qp.qpn}, local, remote, 64));
+}
+
+__global__ void publish_shared(const __grid_constant__ DeviceQp qp, WqeRange range, Status* out) {
+  *out = SharedQueue(CudaPlatform{}, qp).publish(range, true, {});
+}
+
+__global__ void publish_shared_in_gpu_memory(const __grid_constant__ DeviceQp qp, WqeRange range,
+                                             Status* out) {
+  *out = GpuMemoryQueue(CudaPlatform{}, qp).publish(range, true, {});
+}
+
+__global__ void publish_exclusive(const __grid_constant__ DeviceQp qp, WqeRange range,
+                                  Status* out) {
+  *out = ExclusiveQueue(CudaPlatform{}, qp).publish(range, true, {});
+}
+
+__global__ void reserve_exclusive(const __grid_constant__ DeviceQp qp, Reserved* out) {
+  *out = ExclusiveQueue(CudaPlatform{}, qp).try_reserve(1);
+}
+
+__global__ void poll_shared(const __grid_constant__ DeviceQp qp, Status* out) {
+  *out = SharedQueue(CudaPlatform{}, qp).completions().poll();
+}
+
+__global__ void dispatch_send(const __grid_constant__ ep::DispatchArgs args) {
+  ep::dispatch_send(CudaPlatform{}, CudaWarp{}, args);
+}
+
+__global__ void combine_send(const __grid_constant__ ep::CombineArgs args) {
+  ep::combine_send(CudaPlatform{}, CudaWarp{}, args);
+}
+
+__global__ void combine_receive(const __grid_constant__ ep::CombineArgs args) {
+  ep::combine_receive(CudaPlatform{}, CudaWarp{}, args);
+}
+}
