@@ -46,8 +46,7 @@ int attribute(cudaDeviceAttr which) {
 }
 
 template <class Args>
-void launch(void (*kernel)(Args), const Args& args, const LaunchShape& shape,
-            CUstream_st* stream) {
+void launch(void (*kernel)(Args), const Args& args, const LaunchShape& shape, CUstream_st* stream) {
   if (shape.blocks == 0 || shape.warps_per_block == 0 || shape.warps_per_block > kMaxCudaWarps) {
     throw std::runtime_error("launch of " + std::to_string(shape.blocks) + " blocks of " +
                              std::to_string(shape.warps_per_block) + " warps");
