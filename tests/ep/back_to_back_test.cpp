@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls that follow each other inside one launch, where nothing but the protocol itself keeps a
 // fast rank out of the buffers that a slow rank still reads.
+#include <algorithm>
 #include <span>
 #include <vector>
 
@@ -28,12 +29,16 @@ struct Outputs {
         out(size_t{c.max_tokens} * c.hidden),
         info(c.experts_per_rank * l.rows_per_expert()),
         ranges(size_t{c.experts_per_rank} * c.ranks),
-        count(c.experts_per_rank) {}
+        count(c.experts_per_rank),
+        entries(size_t{c.ranks} * c.max_tokens * c.topk),
+        entry_tokens(c.ranks) {}
   LazyArray<uint8_t> x, scales;
   LazyArray<uint16_t> y, out;
   LazyArray<ep::SourceInfo> info;
   LazyArray<uint64_t> ranges;
   LazyArray<uint32_t> count;
+  LazyArray<ep::TokenEntry> entries;
+  LazyArray<uint32_t> entry_tokens;
 };
 
 constexpr uint32_t kCalls = 6;
@@ -60,11 +65,14 @@ class CallSequence {
             in.routing.tokens,
             in.x.data(),
             in.routing.experts.data(),
+            in.routing.weights.data(),
             o.x.data(),
             o.scales.data(),
             o.info.data(),
             o.ranges.data(),
-            o.count.data()};
+            o.count.data(),
+            o.entries.data(),
+            o.entry_tokens.data()};
   }
 
   /// Runs `kernel(platform, warp, rank)` on all ranks; requires that nothing failed.
@@ -168,6 +176,7 @@ TEST_CASE("a rank one combine ahead never writes over what a slow rank still rea
         args.push_back({calls.group().buffer(r).common_args(), routing.tokens, o_call.y.data(),
                         routing.experts.data(), routing.weights.data(),
                         calls.outputs(0, r).info.data(), calls.outputs(0, r).ranges.data(),
+                        calls.outputs(0, r).entries.data(), calls.outputs(0, r).entry_tokens.data(),
                         o_call.out.data()});
       }
     }
@@ -181,10 +190,24 @@ TEST_CASE("a rank one combine ahead never writes over what a slow rank still rea
       for (uint32_t r = 0; r < c.ranks; ++r) {
         const tools::RankRouting& routing = calls.inputs(0)[r].routing;
         for (uint32_t t = 0; t < routing.tokens; ++t) {
-          float sum = 0;
+          const int32_t* experts = &routing.experts[t * c.topk];
+          const auto rank_of = [&](uint32_t k) {
+            return experts[k] / static_cast<int32_t>(c.experts_per_rank);
+          };
+          std::vector<int32_t> seen;  // ranks, in the order of their first entries
           for (uint32_t k = 0; k < c.topk; ++k) {
-            if (routing.experts[t * c.topk + k] < 0) continue;
-            sum = sum + routing.weights[t * c.topk + k] * static_cast<float>(call + 1);
+            if (experts[k] >= 0 && std::find(seen.begin(), seen.end(), rank_of(k)) == seen.end()) {
+              seen.push_back(rank_of(k));
+            }
+          }
+          float sum = 0;
+          for (const int32_t rank : seen) {
+            float of_rank = 0;
+            for (uint32_t k = 0; k < c.topk; ++k) {
+              if (experts[k] < 0 || rank_of(k) != rank) continue;
+              of_rank = of_rank + routing.weights[t * c.topk + k] * static_cast<float>(call + 1);
+            }
+            sum = sum + of_rank;
           }
           CAPTURE(call, r, t);
           REQUIRE(calls.outputs(call, r).out[size_t{t} * c.hidden] == float_to_bf16(sum));

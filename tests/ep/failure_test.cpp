@@ -108,12 +108,15 @@ TEST_CASE("a rank that never sends is a deadline with its name", "[ep]") {
   std::vector<uint8_t> received(size_t{9} * 24 * o.config.hidden * 2);
   std::vector<ep::SourceInfo> info(9 * 24);
   std::vector<uint64_t> ranges(9);
-  std::vector<uint32_t> counts(3);
+  std::vector<uint32_t> counts(3), entry_tokens(3);
+  std::vector<ep::TokenEntry> entries(3 * 24 * 4);
+  const float weights[4] = {};
   std::vector<ep::DispatchArgs> args;
   std::vector<sim::Grid> grids;
   for (uint32_t r = 0; r < kSilent; ++r) {
-    args.push_back({group.buffer(r).common_args(), r == 0 ? 1u : 0u, x.data(), row, received.data(),
-                    nullptr, info.data(), ranges.data(), counts.data()});
+    args.push_back({group.buffer(r).common_args(), r == 0 ? 1u : 0u, x.data(), row, weights,
+                    received.data(), nullptr, info.data(), ranges.data(), counts.data(),
+                    entries.data(), entry_tokens.data()});
   }
   for (uint32_t r = 0; r < kSilent; ++r) {
     grids.push_back({"rank " + std::to_string(r), 1, 2,

@@ -13,6 +13,8 @@ RankMemory::Arrays::Arrays(KernelMemory& memory, const ep::Config& config,
   source_info = {memory, rows};
   recv_ranges = {memory, size_t{config.experts_per_rank} * config.ranks};
   recv_count = {memory, config.experts_per_rank};
+  entries = {memory, size_t{config.ranks} * config.max_tokens * config.topk};
+  entry_tokens = {memory, config.ranks};
   y = {memory, rows * config.hidden};
   out = {memory, size_t{config.max_tokens} * config.hidden};
 }
@@ -68,11 +70,14 @@ ep::DispatchArgs RankMemory::dispatch_args(const ep::CommonArgs& common, uint32_
           tokens,
           x_.data(),
           experts_.data(),
+          weights_.data(),
           arrays_.recv_x.data(),
           arrays_.recv_scales.data(),
           arrays_.source_info.data(),
           arrays_.recv_ranges.data(),
-          arrays_.recv_count.data()};
+          arrays_.recv_count.data(),
+          arrays_.entries.data(),
+          arrays_.entry_tokens.data()};
 }
 
 ep::CombineArgs RankMemory::combine_args(const ep::CommonArgs& common, uint32_t tokens,
@@ -84,6 +89,8 @@ ep::CombineArgs RankMemory::combine_args(const ep::CommonArgs& common, uint32_t 
           weights_.data(),
           arrays_.source_info.data(),
           arrays_.recv_ranges.data(),
+          arrays_.entries.data(),
+          arrays_.entry_tokens.data(),
           arrays_.out.data()};
 }
 

@@ -35,6 +35,8 @@ class RankMemory {
     KernelArray<ep::SourceInfo> source_info;
     KernelArray<uint64_t> recv_ranges;
     KernelArray<uint32_t> recv_count;
+    KernelArray<ep::TokenEntry> entries;
+    KernelArray<uint32_t> entry_tokens;
     KernelArray<uint16_t> y, out;
   };
   const Arrays& host() const { return mirrored_ ? mirror_ : arrays_; }

@@ -204,6 +204,7 @@ void EpReference::check_combine(uint32_t rank, const uint16_t* out,
   const RankInput& input = inputs_[rank];
   std::vector<float> decoded(config_.hidden);
   std::vector<float> sum(config_.hidden);
+  std::vector<float> of_rank(config_.hidden);
   std::vector<uint16_t> expected(config_.hidden);
   for (uint32_t token = 0; token < input.routing.tokens; ++token) {
     const uint8_t* x = payload(rank, token);
@@ -214,16 +215,27 @@ void EpReference::check_combine(uint32_t rank, const uint16_t* out,
                                                        i / kChannelsPerScale, config_.dtype);
     }
     std::fill(sum.begin(), sum.end(), 0.0f);
-    for (uint32_t k = 0; k < config_.topk; ++k) {
-      const size_t at = size_t{token} * config_.topk + k;
-      const int32_t expert = input.routing.experts[at];
-      if (expert < 0) continue;
-      for (uint32_t i = 0; i < config_.hidden; ++i) {
-        const float product =
-            input.routing.weights[at] *
-            bf16_to_float(expert_output(static_cast<uint32_t>(expert), decoded[i]));
-        sum[i] = sum[i] + product;
+    const size_t at = size_t{token} * config_.topk;
+    const auto rank_of = [&](uint32_t k) {
+      const int32_t expert = input.routing.experts[at + k];
+      return expert < 0 ? -1 : expert / static_cast<int32_t>(config_.experts_per_rank);
+    };
+    // Ranks in the order of their first entries; each rank's rows by themselves, then its sum.
+    for (uint32_t first = 0; first < config_.topk; ++first) {
+      bool is_first = rank_of(first) >= 0;
+      for (uint32_t k = 0; k < first; ++k) is_first = is_first && rank_of(k) != rank_of(first);
+      if (!is_first) continue;
+      std::fill(of_rank.begin(), of_rank.end(), 0.0f);
+      for (uint32_t k = first; k < config_.topk; ++k) {
+        if (rank_of(k) != rank_of(first)) continue;
+        const auto expert = static_cast<uint32_t>(input.routing.experts[at + k]);
+        for (uint32_t i = 0; i < config_.hidden; ++i) {
+          const float product =
+              input.routing.weights[at + k] * bf16_to_float(expert_output(expert, decoded[i]));
+          of_rank[i] = of_rank[i] + product;
+        }
       }
+      for (uint32_t i = 0; i < config_.hidden; ++i) sum[i] = sum[i] + of_rank[i];
     }
     for (uint32_t i = 0; i < config_.hidden; ++i) expected[i] = float_to_bf16(sum[i]);
     if (std::memcmp(expected.data(), out + size_t{token} * config_.hidden, layout_.combine_bytes) !=

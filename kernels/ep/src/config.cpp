@@ -41,6 +41,10 @@ void validate(const Config& c) {
           "tokens is " + text(c.max_tokens) + "; it must be 1 to 1048576");
   require(c.hidden >= kScaleGroup && c.hidden % kScaleGroup == 0 && c.hidden <= 65536,
           "hidden is " + text(c.hidden) + "; it must be a multiple of 128 up to 65536");
+  require(uint64_t{c.experts_per_rank} * c.ranks * c.max_tokens < 0xffffffffu,
+          text(c.experts_per_rank) + " experts with up to " +
+              text(uint64_t{c.ranks} * c.max_tokens) +
+              " rows each are more than 4294967294 rows on a rank");
   require(c.topk >= 1 && c.topk <= kMaxTopk, "topk is " + text(c.topk) + "; it must be 1 to 64");
   require(c.topk <= c.experts(),
           "topk is " + text(c.topk) + " but there are only " + text(c.experts()) + " experts");
@@ -67,7 +71,7 @@ Layout make_layout(const Config& c) {
   l.payload_bytes = c.dtype == Dtype::bf16 ? c.hidden * 2 : c.hidden;
   l.scale_bytes = c.dtype == Dtype::bf16 ? 0 : c.dtype == Dtype::fp8 ? groups * 4 : groups;
   l.payload_offset =
-      static_cast<uint32_t>(align(sizeof(MessageHeader) + 2 * c.topk * sizeof(int32_t), 16));
+      static_cast<uint32_t>(align(sizeof(MessageHeader) + 3 * c.topk * sizeof(int32_t), 16));
   l.message_bytes =
       static_cast<uint32_t>(align(l.payload_offset + l.payload_bytes + l.scale_bytes, 16));
   l.combine_bytes = c.hidden * 2;

@@ -33,6 +33,15 @@ struct SourceInfo {
   uint32_t k;
 };
 
+/// What this rank returns for one entry of a mapped rank's token: a weighted row of its own. `row`
+/// counts through all local experts: local expert * ranks * max_tokens + row.
+struct TokenEntry {
+  uint32_t row;  ///< kNone: the entry names no expert here
+  float weight;
+
+  static constexpr uint32_t kNone = ~0u;
+};
+
 /// State of a rank that outlives calls. All of it is left ready for the next call by the kernels
 /// themselves: nothing is cleaned from the host, and a recorded launch can be replayed.
 struct DeviceState {
@@ -69,12 +78,15 @@ struct DispatchArgs {
   uint32_t tokens;          ///< of this rank, at most max_tokens
   const uint16_t* x;        ///< [tokens][hidden] BF16
   const int32_t* topk_idx;  ///< [tokens][topk] global experts; -1 = none; duplicates are sent once
-  uint8_t* recv_x;          ///< out: [local][ranks * max_tokens][payload_bytes]
-  uint8_t* recv_scales;     ///< out: [local][ranks * max_tokens][scale_bytes]; unused for BF16
-  SourceInfo* source_info;  ///< out: [local][ranks * max_tokens]
-  uint64_t* recv_ranges;    ///< out: [local][ranks] first row << 32 | rows; packed, this rank's own
-                            ///< rows first, then those of the next rank, round to the last
-  uint32_t* recv_count;     ///< out: [local]
+  const float* topk_weights;  ///< [tokens][topk], for combine where the experts are
+  uint8_t* recv_x;            ///< out: [local][ranks * max_tokens][payload_bytes]
+  uint8_t* recv_scales;       ///< out: [local][ranks * max_tokens][scale_bytes]; unused for BF16
+  SourceInfo* source_info;    ///< out: [local][ranks * max_tokens]
+  uint64_t* recv_ranges;   ///< out: [local][ranks] first row << 32 | rows; packed, this rank's own
+                           ///< rows first, then those of the next rank, round to the last
+  uint32_t* recv_count;    ///< out: [local]
+  TokenEntry* entries;     ///< out: [ranks][max_tokens][topk], of mapped ranks
+  uint32_t* entry_tokens;  ///< out: [ranks] tokens that each of them has
 };
 
 /// One combine call, with the outputs of its dispatch.
@@ -87,6 +99,8 @@ struct CombineArgs {
   const float* topk_weights;  ///< [tokens][topk]
   const SourceInfo* source_info;  ///< of dispatch
   const uint64_t* recv_ranges;    ///< of dispatch
+  const TokenEntry* entries;      ///< of dispatch
+  const uint32_t* entry_tokens;   ///< of dispatch
   uint16_t* out;                  ///< out: [tokens][hidden] BF16
 };
 
@@ -108,6 +122,7 @@ inline constexpr uint32_t kArgsStamp = layout_hash({kChannelStamp,
                                                     sizeof(DispatchArgs),
                                                     offsetof(DispatchArgs, topk_idx),
                                                     offsetof(DispatchArgs, recv_count),
+                                                    offsetof(DispatchArgs, entries),
                                                     sizeof(CombineArgs),
                                                     offsetof(CombineArgs, topk_weights),
                                                     offsetof(CombineArgs, out)});

@@ -54,7 +54,7 @@ inline constexpr uint32_t kMaxTopk = 64;
 inline constexpr uint32_t kMaxBlocks = 1024;
 
 /// Starts each dispatched token. The token's expert row follows, then its position among the
-/// source's messages for each of these experts, then payload and scales.
+/// source's messages for each of these experts and their weights, then payload and scales.
 struct alignas(16) MessageHeader {
   uint32_t token;  ///< index at the source
   uint32_t topk;

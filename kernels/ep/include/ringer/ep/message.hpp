@@ -92,17 +92,25 @@ struct Message {
   RINGER_HD uint32_t position(uint32_t k) const {
     return load_as<uint32_t>(bytes + sizeof(MessageHeader) + (layout.topk + k) * sizeof(int32_t));
   }
+  RINGER_HD float weight(uint32_t k) const {
+    return load_as<float>(bytes + sizeof(MessageHeader) + (2 * layout.topk + k) * sizeof(float));
+  }
   RINGER_HD const uint8_t* payload() const { return bytes + layout.payload_offset; }
   RINGER_HD const uint8_t* scales() const { return payload() + layout.payload_bytes; }
-  /// Entry `k` names an expert, and no entry before it the same.
-  RINGER_HD bool names(uint32_t k) const {
-    if (expert(k) < 0) return false;
+  /// The first entry with the expert of entry `k`: it alone has a position.
+  RINGER_HD uint32_t first_of(uint32_t k) const {
     uint32_t first = 0;
     while (expert(first) != expert(k)) ++first;
-    return first == k;
+    return first;
   }
+  /// Entry `k` names an expert, and no entry before it the same.
+  RINGER_HD bool names(uint32_t k) const { return expert(k) >= 0 && first_of(k) == k; }
   RINGER_HD uint32_t rank_of(uint32_t k) const {
     return static_cast<uint32_t>(expert(k)) / layout.experts_per_rank;
+  }
+  /// First row of the expert of entry `k`, counted through all experts of its rank.
+  RINGER_HD uint64_t first_row(uint32_t k) const {
+    return static_cast<uint32_t>(expert(k)) % layout.experts_per_rank * layout.rows_per_expert();
   }
   /// No entry before `k` names an expert of the same rank.
   RINGER_HD bool first_of_rank(uint32_t k) const {
