@@ -248,16 +248,13 @@ RINGER_HD uint32_t list_terms(KernelContext<P, W>& ctx, const W& w, const Combin
   return count;
 }
 
-/// Sums a share of one token's channels. Multiplication and addition round separately.
-template <Platform P, Warp W>
-RINGER_HD void reduce_token(KernelContext<P, W>& ctx, const W& w, WarpShare share,
-                            const CombineArgs& a, uint64_t parity, uint64_t token) {
+/// Sums a share of one token's channels: `count` terms, as listed. Multiplication and addition
+/// round separately. One warp.
+template <Warp W>
+RINGER_HD void reduce_token(const W& w, WarpShare share, const CombineArgs& a, uint64_t parity,
+                            uint64_t token, const Term* terms, uint32_t count) {
   constexpr uint32_t kTermsInFlight = 4;  // loads of a lane before it adds
   const Layout& layout = a.common.layout;
-  const SharedLayout shared(layout, w.warps_per_block());
-  auto* terms = shared_at<Term>(w, shared, shared.entries(w.warp_in_block()));
-  auto* keys = shared_at<uint32_t>(w, shared, shared.entry_keys(w.warp_in_block()));
-  const uint32_t count = list_terms(ctx, w, a, token, terms, keys);
   const uint8_t* window = a.common.channel.window;
   w.strided(share, layout.hidden / kLaneChannels, [&](uint64_t chunk) {
     const uint64_t channel = chunk * kLaneChannels;
@@ -322,14 +319,24 @@ RINGER_HD void combine_receive(P p, W w, const CombineArgs& a) {
   DeviceState& state = *a.common.state;
   const uint64_t epoch = ctx.epoch(&state.combine_epoch);
 
+  const SharedLayout shared(layout, w.warps_per_block());
+  auto* terms = shared_at<Term>(w, shared, shared.entries(w.warp_in_block()));
+  auto* keys = shared_at<uint32_t>(w, shared, shared.entry_keys(w.warp_in_block()));
+  const Units units = split_units(w, a.tokens, layout.combine_bytes / kSpreadBytes);
+  const auto list = [&](uint64_t unit) {
+    return unit < units.count() ? list_terms(ctx, w, a, unit % units.items, terms, keys) : 0;
+  };
+  uint64_t unit = warp_across_blocks(w);
+  uint32_t count = list(unit);  // needs no results: before the wait
   // Also for ranks that no token of ours went to: none may get a call ahead of another.
   const WarpGroup group = make_group(w);
   if (group.share.warp == 0) wait_for_results(ctx, w, a, epoch);
   sync_group(w, group);
-  const Units units = split_units(w, a.tokens, layout.combine_bytes / kSpreadBytes);
-  for (uint64_t unit = warp_across_blocks(w); unit < units.count(); unit += warps_in_grid(w)) {
+  while (unit < units.count()) {
     const WarpShare share{static_cast<uint32_t>(unit / units.items), units.parts};
-    reduce_token(ctx, w, share, a, epoch & 1, unit % units.items);
+    reduce_token(w, share, a, epoch & 1, unit % units.items, terms, count);
+    unit += warps_in_grid(w);
+    count = list(unit);
   }
   ctx.take_completions();
   ctx.finish(&state.combine_epoch, epoch);
