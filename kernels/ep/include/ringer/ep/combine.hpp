@@ -192,43 +192,55 @@ struct Term {
 };
 static_assert(sizeof(Term) == 8);
 
-/// A token's expert row as combine sees it: which entries count, and whose they are.
-struct TokenRow {
-  const int32_t* row;
-  const Layout& layout;
+/// The ranks of a token's entries, as a warp keeps them in shared memory.
+struct EntryRanks {
+  uint32_t* ranks;
+  uint32_t topk;
 
-  RINGER_HD bool valid(uint32_t k) const {
-    return row[k] >= 0 && static_cast<uint32_t>(row[k]) < layout.ranks * layout.experts_per_rank;
+  static constexpr uint32_t kNone = ~0u;         // the entry names no expert
+  static constexpr uint32_t kMapped = 1u << 31;  // else the rank's rows come one by one
+
+  /// The first two entries of the same rank as entry `k`; topk where there is none.
+  struct Pair {
+    uint32_t first, second;
+  };
+  RINGER_HD Pair same_rank(uint32_t k) const {
+    Pair pair{topk, topk};
+    for (uint32_t j = topk; j > 0; --j) {
+      if (ranks[j - 1] == ranks[k]) pair = {j - 1, pair.first};
+    }
+    return pair;
   }
-  RINGER_HD uint32_t rank_of(uint32_t k) const {
-    return static_cast<uint32_t>(row[k]) / layout.experts_per_rank;
-  }
-  /// The first entry from `from` on of the same rank as entry `k`; topk if there is none.
-  RINGER_HD uint32_t same_rank(uint32_t k, uint32_t from) const {
-    uint32_t j = from;
-    while (j < layout.topk && !(valid(j) && rank_of(j) == rank_of(k))) ++j;
-    return j;
+  /// Whether the rank returns one sum for all its entries.
+  RINGER_HD bool summed(uint32_t k, const Pair& pair) const {
+    return (ranks[k] & kMapped) != 0 && pair.second < topk;
   }
 };
 
-/// Lists what is to be added to a token; returns how many. One warp.
+/// Lists what is to be added to a token; returns how many. `words`: two for each entry. One warp.
 template <Platform P, Warp W>
 RINGER_HD uint32_t list_terms(KernelContext<P, W>& ctx, const W& w, const CombineArgs& a,
-                              uint64_t token, Term* terms, uint32_t* keys) {
+                              uint64_t token, Term* terms, uint32_t* words) {
   constexpr uint32_t kDropped = ~0u;
   const Layout& layout = a.common.layout;
-  const TokenRow row{a.topk_idx + token * layout.topk, layout};
-  const auto summed = [&](uint32_t k, uint32_t first) {
-    return ctx.channel().mapped(row.rank_of(k), 0) != nullptr &&
-           row.same_rank(k, first + 1) < layout.topk;
-  };
+  const int32_t* row = a.topk_idx + token * layout.topk;
+  const EntryRanks entries{words, layout.topk};
+  uint32_t* keys = words + kMaxTopk;
+  w.strided(layout.topk, [&](uint64_t k) {
+    const auto expert = static_cast<uint32_t>(row[k]);  // a mask is beyond all experts
+    const uint32_t rank = expert / layout.experts_per_rank;
+    entries.ranks[k] = expert >= ctx.experts()                    ? EntryRanks::kNone
+                       : ctx.channel().mapped(rank, 0) != nullptr ? rank | EntryRanks::kMapped
+                                                                  : rank;
+  });
+  w.sync();
   // Sorted by the first entry of their rank; of a sum's entries only that one stays.
   w.strided(layout.topk, [&](uint64_t i) {
     const auto k = static_cast<uint32_t>(i);
-    keys[k] = kDropped;
-    if (!row.valid(k)) return;
-    const uint32_t first = row.same_rank(k, 0);
-    if (first == k || !summed(k, first)) keys[k] = first * kMaxTopk + k;
+    const EntryRanks::Pair pair = entries.same_rank(k);
+    const bool stays =
+        entries.ranks[k] != EntryRanks::kNone && (pair.first == k || !entries.summed(k, pair));
+    keys[k] = stays ? pair.first * kMaxTopk + k : kDropped;
   });
   w.sync();
   w.strided(layout.topk, [&](uint64_t i) {
@@ -236,10 +248,10 @@ RINGER_HD uint32_t list_terms(KernelContext<P, W>& ctx, const W& w, const Combin
     if (keys[k] == kDropped) return;
     uint32_t place = 0;
     for (uint32_t j = 0; j < layout.topk; ++j) place += keys[j] < keys[k] ? 1 : 0;
-    const uint32_t first = keys[k] / kMaxTopk;
-    const bool is_sum = summed(k, first);
-    terms[place] = {static_cast<uint8_t>(is_sum ? first : first_of(row.row, k)),
-                    static_cast<uint8_t>(row.same_rank(k, first + 1)), is_sum, first == k,
+    const EntryRanks::Pair pair = entries.same_rank(k);
+    const bool is_sum = entries.summed(k, pair);
+    terms[place] = {static_cast<uint8_t>(is_sum ? k : first_of(row, k)),
+                    static_cast<uint8_t>(pair.second), is_sum, pair.first == k,
                     a.topk_weights[token * layout.topk + k]};
   });
   const auto count = static_cast<uint32_t>(
@@ -321,10 +333,10 @@ RINGER_HD void combine_receive(P p, W w, const CombineArgs& a) {
 
   const SharedLayout shared(layout, w.warps_per_block());
   auto* terms = shared_at<Term>(w, shared, shared.entries(w.warp_in_block()));
-  auto* keys = shared_at<uint32_t>(w, shared, shared.entry_keys(w.warp_in_block()));
+  auto* words = shared_at<uint32_t>(w, shared, shared.entry_keys(w.warp_in_block()));
   const Units units = split_units(w, a.tokens, layout.combine_bytes / kSpreadBytes);
   const auto list = [&](uint64_t unit) {
-    return unit < units.count() ? list_terms(ctx, w, a, unit % units.items, terms, keys) : 0;
+    return unit < units.count() ? list_terms(ctx, w, a, unit % units.items, terms, words) : 0;
   };
   uint64_t unit = warp_across_blocks(w);
   uint32_t count = list(unit);  // needs no results: before the wait

@@ -78,8 +78,8 @@ struct SharedLayout {
         table_words((layout.experts_per_rank + 2) / 2 * 2) {}
 
   RINGER_HD uint32_t message(uint32_t group) const { return group * message_bytes; }
-  /// kMaxTopk words of 8 bytes, and as many of 4 bytes.
-  RINGER_HD uint32_t entries(uint32_t warp) const { return warp * kMaxTopk * 12; }
+  /// kMaxTopk words of 8 bytes, and twice as many of 4 bytes.
+  RINGER_HD uint32_t entries(uint32_t warp) const { return warp * kMaxTopk * 16; }
   RINGER_HD uint32_t entry_keys(uint32_t warp) const { return entries(warp) + kMaxTopk * 8; }
   /// A word of 8 bytes for each local expert, and one more.
   RINGER_HD uint32_t table(uint32_t group) const {
