@@ -10,7 +10,6 @@
 
 #include "cli.hpp"
 #include "ep_request.hpp"
-#include "output_file.hpp"
 #include "settings.hpp"
 
 namespace ringer::tools {
@@ -111,9 +110,9 @@ class BenchEpCommand : public Command {
     if (request.options.zero_copy) {
       settings_.get("zero-copy").reject("the stages of repeated calls alternate");
     }
-    std::optional<OutputFile> file;
     const bool table = request.json != "-";
-    if (table && !request.json.empty()) file.emplace(request.json);
+    const std::optional<OutputFile> file = open_json(settings_, request);
+    require_memory(request.options);
     EpGroup group(request.options);
     EpBench bench;
     try {

@@ -12,8 +12,6 @@
 #include "cli.hpp"
 #include "ep_report.hpp"
 #include "ep_request.hpp"
-#include "machine.hpp"
-#include "output_file.hpp"
 #include "settings.hpp"
 
 namespace ringer::tools {
@@ -49,17 +47,6 @@ class Progress {
   Clock::time_point next_ = Clock::now() + std::chrono::seconds(1);
 };
 
-void require_memory(const EpOptions& options) {
-  const double needed = estimated_bytes(options);
-  const auto available = static_cast<double>(available_memory("/"));
-  if (available > 0 && needed > available) {
-    throw BackendError(
-        fmt::format("this shape touches about {:.1f} GiB of memory, but only {:.1f} "
-                    "GiB are available",
-                    needed / 0x1p30, available / 0x1p30));
-  }
-}
-
 class EpCommand : public Command {
  public:
   explicit EpCommand(CLI::App& app)
@@ -76,7 +63,7 @@ class EpCommand : public Command {
   int run() override {
     const EpRequest request = read_ep_request(settings_);
     const bool table = request.json != "-";
-    std::optional<OutputFile> file = open_json(request);
+    std::optional<OutputFile> file = open_json(settings_, request);
     require_memory(request.options);
 
     EpReport report(request);
@@ -109,15 +96,6 @@ class EpCommand : public Command {
   }
 
  private:
-  std::optional<OutputFile> open_json(const EpRequest& request) const {
-    if (request.json.empty() || request.json == "-") return std::nullopt;
-    try {
-      return OutputFile(request.json);
-    } catch (const UsageError& e) {
-      settings_.get("json").reject(e.what());
-    }
-  }
-
   static void iterate(const EpRequest& request, EpGroup& group, EpReport& report) {
     const uint64_t total = uint64_t{request.warmup} + request.iterations;
     Progress progress(total);

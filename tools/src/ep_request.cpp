@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "machine.hpp"
 #include "routing.hpp"
 
 namespace ringer::tools {
@@ -163,6 +166,29 @@ void read_launch(const Settings& settings, EpOptions& options) {
   options.seed = settings.get("seed").number(0, ~uint64_t{0});
 }
 
+// Bytes of memory that a run touches, roughly.
+double estimated_bytes(const EpOptions& options) {
+  const ep::Config& c = options.config;
+  const ep::Layout layout = ep::make_layout(c);
+  const double ranks = c.ranks;
+  const double tokens = ranks * c.max_tokens;
+  const double messages = tokens * c.topk;
+  const double token_bytes = layout.combine_bytes;
+  // Windows hold everything twice, by parity; inputs, outputs and the reference hold it once.
+  const double windows = 2 * (tokens * layout.message_bytes + messages * layout.message_bytes +
+                              2 * messages * token_bytes);
+  const double buffers = 3 * tokens * token_bytes + messages * (layout.payload_bytes + token_bytes);
+  const uint32_t per_node = options.ranks_per_node == 0 ? c.ranks : options.ranks_per_node;
+  const bool all_remote =
+      options.path == ep::PathRequest::ibgda || options.path == ep::PathRequest::fifo;
+  const double peers = all_remote ? c.ranks - 1 : c.ranks - std::min(per_node, c.ranks);
+  const double cq = c.cq_mode == CqMode::owner_bit ? 2 : 1;
+  constexpr double kPerQueuePair = 4096;  // heads, records and what the NIC keeps
+  const double rings =
+      ranks * peers * c.experts_per_rank * (c.ring_wqebbs * kWqebbBytes * cq + kPerQueuePair);
+  return windows + buffers + rings;
+}
+
 }  // namespace
 
 void declare_ep_settings(Settings& s) {
@@ -217,26 +243,24 @@ EpRequest read_ep_request(const Settings& settings) {
   return request;
 }
 
-double estimated_bytes(const EpOptions& options) {
-  const ep::Config& c = options.config;
-  const ep::Layout layout = ep::make_layout(c);
-  const double ranks = c.ranks;
-  const double tokens = ranks * c.max_tokens;
-  const double messages = tokens * c.topk;
-  const double token_bytes = layout.combine_bytes;
-  // Windows hold everything twice, by parity; inputs, outputs and the reference hold it once.
-  const double windows = 2 * (tokens * layout.message_bytes + messages * layout.message_bytes +
-                              2 * messages * token_bytes);
-  const double buffers = 3 * tokens * token_bytes + messages * (layout.payload_bytes + token_bytes);
-  const uint32_t per_node = options.ranks_per_node == 0 ? c.ranks : options.ranks_per_node;
-  const bool all_remote =
-      options.path == ep::PathRequest::ibgda || options.path == ep::PathRequest::fifo;
-  const double peers = all_remote ? c.ranks - 1 : c.ranks - std::min(per_node, c.ranks);
-  const double cq = c.cq_mode == CqMode::owner_bit ? 2 : 1;
-  constexpr double kPerQueuePair = 4096;  // heads, records and what the NIC keeps
-  const double rings =
-      ranks * peers * c.experts_per_rank * (c.ring_wqebbs * kWqebbBytes * cq + kPerQueuePair);
-  return windows + buffers + rings;
+std::optional<OutputFile> open_json(const Settings& settings, const EpRequest& request) {
+  if (request.json.empty() || request.json == "-") return std::nullopt;
+  try {
+    return OutputFile(request.json);
+  } catch (const UsageError& e) {
+    settings.get("json").reject(e.what());
+  }
+}
+
+void require_memory(const EpOptions& options) {
+  const double needed = estimated_bytes(options);
+  const auto available = static_cast<double>(available_memory("/"));
+  if (available > 0 && needed > available) {
+    throw BackendError(
+        fmt::format("this shape touches about {:.1f} GiB of memory, but only {:.1f} "
+                    "GiB are available",
+                    needed / 0x1p30, available / 0x1p30));
+  }
 }
 
 }  // namespace ringer::tools

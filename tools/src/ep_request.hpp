@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "ep_runner.hpp"
+#include "output_file.hpp"
 #include "settings.hpp"
 
 namespace ringer::tools {
@@ -23,7 +25,11 @@ void declare_ep_settings(Settings& settings);
 /// Throws UsageError (the request makes no sense) or BackendError (this build cannot run it).
 EpRequest read_ep_request(const Settings& settings);
 
-/// Bytes of memory that a run of `options` touches, roughly.
-double estimated_bytes(const EpOptions& options);
+/// The file that the result goes to as well; none for stdout. Throws UsageError, naming the option,
+/// if it cannot be written.
+std::optional<OutputFile> open_json(const Settings& settings, const EpRequest& request);
+
+/// Throws BackendError if a run of `options` touches more memory than there is.
+void require_memory(const EpOptions& options);
 
 }  // namespace ringer::tools
