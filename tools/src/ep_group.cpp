@@ -33,6 +33,7 @@ struct EpGroup::Impl {
   void run_dispatch(PhaseTimes& times);
   void run_experts();
   void run_combine(PhaseTimes& times);
+  void download(EpOp op);
   EpSamples sample(EpOp op, uint32_t launches);
   void check(EpIteration& result);
   void conclude(EpIteration& result);
@@ -193,7 +194,7 @@ void EpGroup::Impl::run_dispatch(PhaseTimes& times) {
   } else {
     times.dispatch_us = launch(EpOp::dispatch, ep::Phases::both);
   }
-  for (RankMemory& m : memory) m.download_dispatch();
+  download(EpOp::dispatch);
 }
 
 void EpGroup::Impl::run_combine(PhaseTimes& times) {
@@ -204,7 +205,18 @@ void EpGroup::Impl::run_combine(PhaseTimes& times) {
   } else {
     times.combine_us = launch(EpOp::combine, ep::Phases::both);
   }
-  for (size_t r = 0; r < memory.size(); ++r) memory[r].download_combine(inputs[r].routing.tokens);
+  download(EpOp::combine);
+}
+
+// Makes what an operation has written readable by the host.
+void EpGroup::Impl::download(EpOp op) {
+  for (size_t r = 0; r < memory.size(); ++r) {
+    if (op == EpOp::dispatch) {
+      memory[r].download_dispatch();
+    } else {
+      memory[r].download_combine(inputs[r].routing.tokens);
+    }
+  }
 }
 
 void EpGroup::Impl::run_experts() {
@@ -264,13 +276,9 @@ EpBench EpGroup::bench(uint32_t launches) {
   i.prepare(0);
   i.run_dispatch(bench.result.times);  // loads and warms what it needs
   bench.dispatch = i.sample(EpOp::dispatch, launches);
-  for (RankMemory& m : i.memory) m.download_dispatch();
   i.run_experts();
   i.run_combine(bench.result.times);
   bench.combine = i.sample(EpOp::combine, launches);
-  for (size_t r = 0; r < i.memory.size(); ++r) {
-    i.memory[r].download_combine(i.inputs[r].routing.tokens);
-  }
   i.conclude(bench.result);
   return bench;
 }
@@ -279,6 +287,7 @@ EpSamples EpGroup::Impl::sample(EpOp op, uint32_t launches) {
   const EpSamples samples =
       launcher->sample(op, options.split_phases, {dispatch_args, combine_args}, launches);
   require_health(to_string(op, ep::Phases::both));
+  download(op);
   return samples;
 }
 
