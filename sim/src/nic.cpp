@@ -212,7 +212,7 @@ void Nic::see_doorbell(NicQueuePair& qp, uint64_t value) {
   const int bell_ahead = distance(base, announced);
   const int record_ahead = distance(base, position);
 
-  if (record_ahead < bell_ahead || record_ahead < 0) {
+  if (!qp.rings.record_may_trail && (record_ahead < bell_ahead || record_ahead < 0)) {
     violations_.report(
         {ViolationKind::dbr_behind_doorbell, id_, qp.qpn, qp.sq_pi,
          "doorbell " + std::to_string(announced) + ", record " + std::to_string(position)});

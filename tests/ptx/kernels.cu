@@ -9,11 +9,20 @@
 using namespace ringer;
 
 namespace {
-template <Sharing kSharing, Placement kPlacement>
-using Queue = SendQueue<CudaPlatform, mlx5::Wire, QueuePolicy<kSharing, kPlacement>>;
+template <Sharing kSharing, Placement kPlacement,
+          RecordOrder kRecord = RecordOrder::before_doorbell, RungBy kRungBy = RungBy::poster>
+using Queue =
+    SendQueue<CudaPlatform, mlx5::Wire,
+              QueuePolicy<kSharing, kPlacement, TailDoorbell, TailSignal, kRecord, kRungBy>>;
 using SharedQueue = Queue<Sharing::gpu, Placement::host>;
 using GpuMemoryQueue = Queue<Sharing::gpu, Placement::gpu>;
 using ExclusiveQueue = Queue<Sharing::exclusive, Placement::host>;
+using TrailingQueue = Queue<Sharing::gpu, Placement::host, RecordOrder::trailing>;
+using TrailingExclusive = Queue<Sharing::exclusive, Placement::host, RecordOrder::trailing>;
+using ServedQueue =
+    Queue<Sharing::gpu, Placement::host, RecordOrder::before_doorbell, RungBy::server>;
+using ServedExclusive =
+    Queue<Sharing::exclusive, Placement::host, RecordOrder::before_doorbell, RungBy::server>;
 }  // namespace
 
 extern "C" {
@@ -40,6 +49,24 @@ __global__ void publish_shared_in_gpu_memory(const __grid_constant__ DeviceQp qp
 __global__ void publish_exclusive(const __grid_constant__ DeviceQp qp, WqeRange range,
                                   Status* out) {
   *out = ExclusiveQueue(CudaPlatform{}, qp).publish(range, true, {});
+}
+
+__global__ void publish_trailing(const __grid_constant__ DeviceQp qp, WqeRange range, Status* out) {
+  *out = TrailingQueue(CudaPlatform{}, qp).publish(range, true, {});
+}
+
+__global__ void publish_trailing_exclusive(const __grid_constant__ DeviceQp qp, WqeRange range,
+                                           Status* out) {
+  *out = TrailingExclusive(CudaPlatform{}, qp).publish(range, true, {});
+}
+
+__global__ void publish_served(const __grid_constant__ DeviceQp qp, WqeRange range, Status* out) {
+  *out = ServedQueue(CudaPlatform{}, qp).publish(range, true, {});
+}
+
+__global__ void publish_served_exclusive(const __grid_constant__ DeviceQp qp, WqeRange range,
+                                         Status* out) {
+  *out = ServedExclusive(CudaPlatform{}, qp).publish(range, true, {});
 }
 
 __global__ void reserve_exclusive(const __grid_constant__ DeviceQp qp, Reserved* out) {

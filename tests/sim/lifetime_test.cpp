@@ -3,6 +3,7 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/far_memory.hpp"
 #include "support/queue_fixture.hpp"
 #include "support/raw_poster.hpp"
 
@@ -145,6 +146,33 @@ TEST_CASE("absurd numbers are errors with a reason", "[lifetime]") {
   none.max_queue_pairs = 0;
   sim::Fabric empty(none);
   CHECK_THROWS_AS(empty.nic(0), BackendError);
+}
+
+// Bug class: the host reads heads that lie in GPU memory.
+TEST_CASE("a queue pair for kernels out of the host's reach never touches their memory",
+          "[lifetime]") {
+  FarMemory memory;
+  sim::NicConfig nic_config;
+  nic_config.memory = &memory;
+  sim::Fabric fabric(nic_config);
+  soft::SoftBackend backend(fabric);
+  const auto nic = backend.open_nic(0);
+  QueuePairConfig config{8, GENERATE(CqMode::collapsed, CqMode::owner_bit)};
+  config.kernels = &memory;
+  config.start_index = 7;
+  const auto qp = nic->create_queue_pair(config);
+  const auto far = nic->create_queue_pair({8, CqMode::collapsed});
+  qp->connect(far->address(), 1);
+  far->connect(qp->address(), 0);
+  SqState heads;
+  memory.read(&heads, qp->device_view().state, sizeof(heads));
+  CHECK(heads.resv_head == 7);
+  Status status;
+  CHECK(qp->outstanding(status) == 0);
+  CHECK(status.ok());
+  qp->abort();
+  CHECK(qp->outstanding(status) == 0);
+  CHECK(status.code == StatusCode::aborted);
 }
 
 TEST_CASE("a queue pair has no device view before it is connected", "[lifetime]") {

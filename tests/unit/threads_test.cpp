@@ -48,6 +48,48 @@ TEST_CASE("posters on threads share a small ring and lose nothing", "[threads]")
   CHECK(f.violations() == "");
 }
 
+template <class Policy>
+void post_to_served_queue() {
+  constexpr bool kExclusive = Policy::kSharing == Sharing::exclusive;
+  constexpr uint64_t kSharers = kExclusive ? 1 : kPosters;
+  QueueFixture f(ring_of(16, CqMode::collapsed, 65536 - 3));
+  std::vector<StatusCode> ended(kSharers + 1, StatusCode::invalid);
+  std::atomic<uint64_t> finished{0};
+  uint32_t done = 0;
+  {
+    const sim::NicThread nic(f.fabric);
+    std::vector<std::jthread> threads;
+    for (uint64_t p = 0; p < kSharers; ++p) {
+      threads.emplace_back([&, p] {
+        ended[p] = post_values<Policy>(f, p);
+        if (++finished == kSharers) {
+          HostPlatform{}.store<Scope::gpu, Order::release>(&done, 1u);  // pairs with serve()
+        }
+      });
+    }
+    threads.emplace_back([&] {
+      const HostPlatform p;
+      SendQueue<HostPlatform, Wire, Policy> queue(p, f.view);
+      ended[kSharers] = queue.serve(&done, limit_after(p, kTimeoutNs)).code;
+    });
+  }
+  for (const StatusCode code : ended) CHECK(code == StatusCode::ok);
+  for (uint64_t p = 0; p < kSharers; ++p) CHECK(f.far.words[p] == kPosts);
+  CHECK(f.violations() == "");
+}
+
+TEST_CASE("a server on a thread rings for posters on threads", "[threads]") {
+  constexpr auto kBefore = RecordOrder::before_doorbell;
+  SECTION("one poster") {
+    post_to_served_queue<QueuePolicy<Sharing::exclusive, Placement::host, TailDoorbell, TailSignal,
+                                     kBefore, RungBy::server>>();
+  }
+  SECTION("several") {
+    post_to_served_queue<QueuePolicy<Sharing::gpu, Placement::host, TailDoorbell, TailSignal,
+                                     kBefore, RungBy::server>>();
+  }
+}
+
 // Bug class: sequence and slot drawn separately (the seed's port_signal).
 TEST_CASE("a signal of threads counts every post and never steps back", "[threads]") {
   QueueFixture f(ring_of(16));

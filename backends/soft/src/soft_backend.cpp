@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include <ringer/endpoint.hpp>
 #include <ringer/host_platform.hpp>
@@ -22,7 +23,8 @@ class QueueMemory {
  public:
   explicit QueueMemory(const QueuePairConfig& config)
       : memory_(config.kernels != nullptr ? *config.kernels : host_memory()),
-        heads_(memory_, 1, MemoryUse::kernel) {
+        heads_(memory_, 1, MemoryUse::kernel),
+        range_ends_(memory_, config.sq_wqebbs, MemoryUse::kernel) {
     const size_t cqes = config.cq_mode == CqMode::collapsed ? 1 : config.sq_wqebbs;
     const size_t sq_bytes = size_t{config.sq_wqebbs} * kWqebbBytes;
     const size_t rq_bytes = (size_t{config.rq_wqes} * sizeof(mlx5::DataSeg) + 63) / 64 * 64;
@@ -35,8 +37,10 @@ class QueueMemory {
     reset_heads(fresh, config.start_index);
     heads_.write({&fresh, 1});
     state = heads_.data();
+    range_ends = range_ends_.data();
     uint8_t* at = block_.data();
     dbr = reinterpret_cast<Be32*>(at);
+    dbr[Wire::kDbrSend] = Wire::dbr_value(config.start_index);
     cq_dbr = dbr + 2;
     receive_cq_dbr = dbr + 4;
     at += kRecordsBytes;
@@ -59,6 +63,7 @@ class QueueMemory {
   void write_error(const QueueError& error) { memory_.write(&state->error, &error, sizeof(error)); }
 
   SqState* state;
+  uint64_t* range_ends;
   Be32* dbr;
   Be32* cq_dbr;
   Be32* receive_cq_dbr;
@@ -79,6 +84,7 @@ class QueueMemory {
 
   KernelMemory& memory_;
   KernelArray<SqState> heads_;
+  KernelArray<uint64_t> range_ends_;
   KernelArray<uint8_t> block_;
 };
 
@@ -100,12 +106,9 @@ class SoftMemoryRegion : public MemoryRegion {
 class SoftQueuePair : public QueuePair {
  public:
   SoftQueuePair(sim::Fabric& fabric, sim::Nic& nic, const QueuePairConfig& config)
-      : fabric_(fabric),
-        nic_(nic),
-        config_(config),
-        memory_(config),
-        view_(create()),
-        queue_(HostPlatform{}, view_) {}
+      : fabric_(fabric), nic_(nic), config_(config), memory_(config), view_(create()) {
+    if (memory_.host_reachable()) queue_.emplace(HostPlatform{}, view_);
+  }
   ~SoftQueuePair() override { nic_.destroy_queue_pair(view_.qpn); }
   SoftQueuePair(const SoftQueuePair&) = delete;
   SoftQueuePair& operator=(const SoftQueuePair&) = delete;
@@ -126,25 +129,25 @@ class SoftQueuePair : public QueuePair {
   }
 
   PostOutcome post(std::span<const WorkRequest> requests) override {
-    if (Status status = queue_.completions().poll(); !status.ok()) return {status, 0};
+    if (Status status = queue_->completions().poll(); !status.ok()) return {status, 0};
     const auto too_large = [](const WorkRequest& r) { return r.bytes > Wire::kMaxMessageBytes; };
     if (std::any_of(requests.begin(), requests.end(), too_large)) {
       return {make_status(StatusCode::invalid), 0};
     }
-    const size_t count = std::min<size_t>(requests.size(), queue_.credit());
+    const size_t count = std::min<size_t>(requests.size(), queue_->credit());
     size_t posted = 0;
     while (posted < count) {
       const auto n =
-          static_cast<uint32_t>(std::min<size_t>(count - posted, queue_.max_reservation()));
-      const Reserved reserved = queue_.try_reserve(n);
+          static_cast<uint32_t>(std::min<size_t>(count - posted, queue_->max_reservation()));
+      const Reserved reserved = queue_->try_reserve(n);
       if (!reserved.status.ok()) return {reserved.status, posted};
       for (uint32_t i = 0; i < n; ++i) {
         const uint64_t index = reserved.range.base + i;
         const bool last = posted + i + 1 == count;
-        queue_.write(index, build(requests[posted + i], index, last));
+        queue_->write(index, build(requests[posted + i], index, last));
       }
       posted += n;
-      queue_.publish(reserved.range, posted == count, {});  // exclusive: never waits
+      queue_->publish(reserved.range, posted == count, {});  // exclusive: never waits
     }
     return {make_status(posted < requests.size() ? StatusCode::no_credit : StatusCode::ok), posted};
   }
@@ -155,8 +158,8 @@ class SoftQueuePair : public QueuePair {
       status = make_status(static_cast<StatusCode>(heads.error.code));
       return heads.resv_head - nic_.executed(view_.qpn);
     }
-    status = queue_.completions().poll();
-    return queue_.resv_head() - queue_.completions().cons_idx();
+    status = queue_->completions().poll();
+    return queue_->resv_head() - queue_->completions().cons_idx();
   }
 
   Status first_error() const override {
@@ -203,7 +206,7 @@ class SoftQueuePair : public QueuePair {
 
   void abort() override {
     if (memory_.host_reachable()) {
-      queue_.completions().fail(make_status(StatusCode::aborted));
+      queue_->completions().fail(make_status(StatusCode::aborted));
     } else if (memory_.read_heads().error.code == 0) {
       memory_.write_error({static_cast<uint32_t>(StatusCode::aborted), 1, 0, 0, 0});
     }
@@ -222,6 +225,7 @@ class SoftQueuePair : public QueuePair {
     rings.receive_cq = {memory_.receive_cq, config_.rq_wqes, memory_.receive_cq_dbr, false, false};
     rings.start_index = config_.start_index;
     rings.rnr_retries = config_.rnr_retries;
+    rings.record_may_trail = config_.record_may_trail;
 
     DeviceQp view{};
     view.layout_stamp = kDeviceQpStamp;
@@ -236,11 +240,12 @@ class SoftQueuePair : public QueuePair {
     view.cq_dbr = memory_.cq_dbr;
     view.doorbell = nic_.doorbell_of(view.qpn);
     view.state = memory_.state;
+    view.range_ends = memory_.range_ends;
     return view;
   }
 
   Wire::Wqe build(const WorkRequest& r, uint64_t index, bool last) const {
-    const Wire::Head head{index, view_.qpn, Wire::signal_flags(queue_.must_signal(index, last))};
+    const Wire::Head head{index, view_.qpn, Wire::signal_flags(queue_->must_signal(index, last))};
     switch (r.kind) {
       case WorkRequest::Kind::put:
         return Wire::make_write(head, r.local, r.remote, r.bytes);
@@ -257,7 +262,7 @@ class SoftQueuePair : public QueuePair {
   QueuePairConfig config_;
   QueueMemory memory_;
   DeviceQp view_;
-  SendQueue<HostPlatform, Wire, HostPolicy> queue_;
+  std::optional<SendQueue<HostPlatform, Wire, HostPolicy>> queue_;  // if the host reaches the heads
   uint64_t receive_posted_ = 0;
   uint64_t receive_taken_ = 0;
   bool connected_ = false;

@@ -23,9 +23,26 @@
 #define RINGER_DEVICE_CODE false
 #endif
 
+// Swaps the bytes of a 32-bit word in one instruction.
+#if defined(__CUDA_ARCH__)
+#define RINGER_BYTESWAP32(word) __byte_perm(word, 0, 0x0123)
+#else
+#define RINGER_BYTESWAP32(word) __builtin_bswap32(word)
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define RINGER_THREAD_SANITIZER true
+#elif defined(__has_feature)
+#define RINGER_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define RINGER_THREAD_SANITIZER false
+#endif
+
 namespace ringer {
 /// Whether the code at hand is being compiled for a GPU.
 inline constexpr bool kDeviceCode = RINGER_DEVICE_CODE;
+/// Whether it is instrumented by ThreadSanitizer.
+inline constexpr bool kThreadSanitizer = RINGER_THREAD_SANITIZER;
 }  // namespace ringer
 
 /// States an invariant of Ringer's own code. User errors are statuses or exceptions, never this.

@@ -57,6 +57,8 @@ struct QueuePairConfig {
   uint32_t rq_wqes = 0;                ///< receive ring depth, a power of two, or none
   uint64_t start_index = 0;            ///< first index; only the software NIC takes others than 0
   uint32_t rnr_retries = 7;            ///< visits to a not-ready receiver; 7 = without end
+  /// The posters write the doorbell record behind the doorbell (RecordOrder::trailing).
+  bool record_may_trail = false;
   /// Where the kernels that post to it run; null: this process's host code posts.
   KernelMemory* kernels = nullptr;
 };

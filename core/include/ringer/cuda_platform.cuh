@@ -61,7 +61,6 @@ class CudaPlatform {
   }
 
   __device__ void mmio_store(uint64_t* doorbell, uint64_t value) const {
-    fence<Scope::sys, Order::release>();
     asm volatile("st.mmio.relaxed.sys.global.b64 [%0], %1;"
                  :
                  : "l"(doorbell), "l"(value)

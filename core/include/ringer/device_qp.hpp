@@ -29,11 +29,12 @@ struct QueueError {
 };
 
 /// Heads of one send queue and its completion queue, each on its own cache line because different
-/// warps write them. All are monotonic and "one past"; `ready_head` carries the ticket bit.
+/// warps write them. All are monotonic and "one past".
 struct SqState {
   alignas(64) uint64_t resv_head;  ///< WQEBBs handed out to posters
-  alignas(64) uint64_t
-      ready_head;  ///< WQEBBs written, in order; top bit: the publish ticket is held
+  /// WQEBBs collected by those who rang, without a gap (exclusive: published). Top bits, see
+  /// SendQueue: the ticket is held, something below is un-rung.
+  alignas(64) uint64_t ready_head;
   alignas(
       64) uint64_t prod_idx;  ///< WQEBBs announced to the NIC; written by the ticket holder only
   alignas(64) uint64_t cons_idx;  ///< WQEBBs known to be complete: the credit of `reserve`
@@ -57,6 +58,9 @@ struct DeviceQp {
   Be32* cq_dbr;        ///< two elements: consumer index, arm
   uint64_t* doorbell;  ///< this queue pair's own UAR register
   SqState* state;
+  /// sq_wqebbs elements, zero at first. At the first slot of a published range: the index one past
+  /// its last.
+  uint64_t* range_ends;
 };
 
 /// Hash of a list of sizes and offsets: what host and device must agree on.
@@ -79,6 +83,7 @@ inline constexpr uint32_t kDeviceQpStamp = layout_hash({sizeof(DeviceQp),
                                                         offsetof(DeviceQp, cq_dbr),
                                                         offsetof(DeviceQp, doorbell),
                                                         offsetof(DeviceQp, state),
+                                                        offsetof(DeviceQp, range_ends),
                                                         sizeof(SqState),
                                                         offsetof(SqState, resv_head),
                                                         offsetof(SqState, ready_head),
@@ -91,7 +96,7 @@ inline constexpr uint32_t kDeviceQpStamp = layout_hash({sizeof(DeviceQp),
                                                         offsetof(QueueError, syndrome),
                                                         offsetof(QueueError, wqe_index)});
 
-static_assert(sizeof(DeviceQp) == 72 && sizeof(SqState) == 384);
+static_assert(sizeof(DeviceQp) == 80 && sizeof(SqState) == 384);
 static_assert(std::is_trivially_copyable_v<DeviceQp> && std::is_standard_layout_v<DeviceQp>);
 
 /// Sets all heads to `start_index` (a fresh queue pair starts at 0; tests start just below a wrap).

@@ -179,7 +179,7 @@ class Endpoint {
   /// Waits until the WQEs up to `ticket` are complete. One of them, or a later one, must be
   /// signaled and rung; `flush` is for when that is not known.
   RINGER_HD Status wait(const Ticket& ticket, const WaitLimit& limit) {
-    return sq_.completions().wait_consumed(ticket.target, limit, "put completion");
+    return sq_.wait_consumed(ticket.target, limit, "put completion");
   }
 
   /// Rings whatever is un-rung and waits until everything reserved so far is complete.
@@ -193,13 +193,14 @@ class Endpoint {
     return nop.status.ok() ? wait(nop.ticket, limit) : nop.status;
   }
 
-  RINGER_HD SendQueue<P, Wire, Policy>& queue() { return sq_; }
-
- private:
+  /// What the WQE at `index` says besides its operands, if it is wanted signaled or not.
   RINGER_HD Head head_of(uint64_t index, bool signaled) const {
     return {index, sq_.qp().qpn, Wire::signal_flags(sq_.must_signal(index, signaled))};
   }
 
+  RINGER_HD SendQueue<P, Wire, Policy>& queue() { return sq_; }
+
+ private:
   template <class Build>
   RINGER_HD Posted post_one(PostFlags flags, const WaitLimit& limit, Build&& build) {
     const Reserved reserved = sq_.reserve(1, limit);

@@ -18,7 +18,9 @@ class HostPlatform {
  public:
   template <Scope, Order kOrder, class T>
   T load(const T* address) const {
-    return std::atomic_ref<T>(*const_cast<T*>(address)).load(load_order(kOrder));
+    // ThreadSanitizer does not see fences: under it a load must do what the fence behind it does.
+    constexpr Order kSeen = kThreadSanitizer ? Order::acquire : kOrder;
+    return std::atomic_ref<T>(*const_cast<T*>(address)).load(load_order(kSeen));
   }
 
   template <Scope, Order kOrder, class T>

@@ -40,7 +40,8 @@ struct AnyPredicate {
 ///   when it stored `desired`.
 /// - `copy_wqe(slot, wqe, segments)` writes `segments` 16-byte pieces with plain stores; a later
 ///   release makes them visible.
-/// - `mmio_store` rings a doorbell: an 8-byte store ordered after everything before it.
+/// - `mmio_store` rings a doorbell: an 8-byte store to a device register. What it must not pass, a
+///   fence before it holds back.
 /// - `wait_until(address, predicate, limit, site)` ends when `predicate(load(address))` holds. It
 ///   is the only way to wait; `site` names the wait in reports.
 /// - `now_ns` is the clock that `WaitLimit::expires_ns` is read on.

@@ -17,23 +17,47 @@ enum class Sharing { exclusive, cta, gpu };
 /// GPU memory is read by the NIC through the GPU, host memory only after a system-scope release.
 enum class Placement { host, gpu };
 
-/// One publication, as doorbell and signal policies see it.
-struct PublishContext {
-  uint64_t base;       ///< first index of the range
-  uint64_t end;        ///< one past its last index
-  uint64_t resv_head;  ///< reservations so far, ours included
+/// When the doorbell record is written. A NIC that has lost a doorbell takes the queue's extent
+/// from the record.
+enum class RecordOrder {
+  /// Visible before the doorbell: each ring costs two releases that reach the NIC, one after the
+  /// other.
+  before_doorbell,
+  /// Written with the doorbell, one release for both. The NIC must take the extent from the
+  /// doorbell
+  /// (QueuePairConfig::record_may_trail); one that loses a doorbell may find the record old, so
+  /// waits ring again.
+  trailing,
 };
+
+/// Who stores doorbells. A release that reaches the NIC takes a GPU longer than a hundred posts.
+enum class RungBy {
+  poster,  ///< whoever posts and wants it rung: the doorbell is stored when the post returns
+  /// A warp beside the posters, in SendQueue::serve(): a post returns once it is published, and is
+  /// rung soon after, with all that has been posted meanwhile. Wishes for a doorbell count for
+  /// nothing. An exclusive queue's server runs in the poster's block.
+  server,
+};
+
+// Doorbell policies are asked about each publication of [base, end). `resv_head` returns the
+// reservations so far, ours included, and costs a look at memory.
 
 /// Rings only where the caller asked for it.
 struct TailDoorbell {
-  RINGER_HD constexpr bool operator()(const PublishContext&) const { return false; }
+  template <class ResvHead>
+  RINGER_HD constexpr bool operator()(uint64_t, uint64_t, ResvHead&&) const {
+    return false;
+  }
 };
 
-/// Rings whenever the index passes a multiple of `wqes`.
+/// Rings whenever the index passes a multiple of `wqes`; once in 2^32 indices the last group is
+/// shorter, unless `wqes` is a power of two.
 struct EveryDoorbell {
   uint32_t wqes;
-  RINGER_HD constexpr bool operator()(const PublishContext& c) const {
-    return c.base / wqes != c.end / wqes;
+  template <class ResvHead>
+  RINGER_HD constexpr bool operator()(uint64_t base, uint64_t end, ResvHead&&) const {
+    // In 32 bits: a 64-bit division costs a GPU more than the post.
+    return static_cast<uint32_t>(end) / wqes != static_cast<uint32_t>(base) / wqes;
   }
 };
 
@@ -41,8 +65,9 @@ struct EveryDoorbell {
 /// later reservation is followed by its own publication, whose poster then decides again.
 struct AdaptiveDoorbell {
   uint32_t wqes = 32;
-  RINGER_HD constexpr bool operator()(const PublishContext& c) const {
-    return c.resv_head == c.end || c.base / wqes != c.end / wqes;
+  template <class ResvHead>
+  RINGER_HD constexpr bool operator()(uint64_t base, uint64_t end, ResvHead&& resv_head) const {
+    return EveryDoorbell{wqes}(base, end, resv_head) || resv_head() == end;
   }
 };
 
@@ -51,9 +76,10 @@ struct AdaptiveDoorbell {
 struct AnyDoorbell {
   bool adaptive = false;
   uint32_t every = 0;
-  RINGER_HD constexpr bool operator()(const PublishContext& c) const {
-    if (adaptive) return AdaptiveDoorbell{every == 0 ? 32 : every}(c);
-    return every != 0 && EveryDoorbell{every}(c);
+  template <class ResvHead>
+  RINGER_HD constexpr bool operator()(uint64_t base, uint64_t end, ResvHead&& resv_head) const {
+    if (adaptive) return AdaptiveDoorbell{every == 0 ? 32 : every}(base, end, resv_head);
+    return every != 0 && EveryDoorbell{every}(base, end, resv_head);
   }
 };
 
@@ -62,17 +88,23 @@ struct TailSignal {
   RINGER_HD constexpr bool operator()(uint64_t) const { return false; }
 };
 
-/// Signals each WQE whose index ends a group of `wqes`.
+/// Signals each WQE whose index ends a group of `wqes`, counted in 32 bits like EveryDoorbell.
 struct EverySignal {
   uint32_t wqes;
-  RINGER_HD constexpr bool operator()(uint64_t index) const { return (index + 1) % wqes == 0; }
+  RINGER_HD constexpr bool operator()(uint64_t index) const {
+    return static_cast<uint32_t>(index + 1) % wqes == 0;
+  }
 };
 
 template <Sharing kSharingValue = Sharing::gpu, Placement kPlacementValue = Placement::host,
-          class DoorbellT = TailDoorbell, class SignalT = TailSignal>
+          class DoorbellT = TailDoorbell, class SignalT = TailSignal,
+          RecordOrder kRecordValue = RecordOrder::before_doorbell,
+          RungBy kRungByValue = RungBy::poster>
 struct QueuePolicy {
   static constexpr Sharing kSharing = kSharingValue;
   static constexpr Placement kPlacement = kPlacementValue;
+  static constexpr RecordOrder kRecord = kRecordValue;
+  static constexpr RungBy kRungBy = kRungByValue;
   /// Scope among the posters of one queue.
   static constexpr Scope kPosterScope = kSharing == Sharing::gpu ? Scope::gpu : Scope::cta;
   /// Scope that makes a WQE or DBR store visible to the NIC.

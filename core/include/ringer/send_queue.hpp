@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The send ring: reserve, write, publish, ring. Owns these invariants:
 //   - a slot is never written before the WQE that held it has completed (reserve);
-//   - ready_head covers only written WQEs, in order (publish);
-//   - DBR and doorbell never pass ready_head and never go back (ring, under the publish ticket);
+//   - ready_head covers only written WQEs, without a gap (publish, ring);
+//   - DBR and doorbell never pass ready_head and never go back (ring, under the ticket);
 //   - within each half ring at least one WQE is signaled and rung, so that credit always returns.
 #pragma once
 
@@ -10,6 +10,7 @@
 #include <ringer/device_qp.hpp>
 #include <ringer/platform.hpp>
 #include <ringer/queue_policy.hpp>
+#include <ringer/range_marks.hpp>
 
 namespace ringer {
 
@@ -25,10 +26,16 @@ struct Reserved {
   WqeRange range;
 };
 
-/// Ring protocol over one queue pair. The publish ticket is a position in ready_head: the poster
-/// whose range starts there takes it by setting the top bit, may ring while it holds it, and passes
-/// it on by storing the end of its range. So the doorbell record, the doorbell and prod_idx have
-/// one writer at a time and need no lock.
+/// Ring protocol over one queue pair. A shared queue's posters write where they have reserved and
+/// publish by a mark: `range_ends` at the range's first slot says where it ends. Nobody waits for
+/// his turn to do so. Who wants a doorbell takes the ticket, the top bit of ready_head, collects
+/// the marks that follow ready_head without a gap, rings once for all of them and gives the ticket
+/// back; whoever wanted to ring meanwhile finds that done. So ready_head, prod_idx, the doorbell
+/// record and the doorbell have one writer at a time, and posters that crowd a queue share its
+/// doorbells.
+///
+/// An exclusive queue has no ticket and no marks, and one SendQueue at a time, which keeps the
+/// heads in registers.
 template <Platform P, class WireT, class Policy>
 class SendQueue {
  public:
@@ -36,7 +43,12 @@ class SendQueue {
   using Wqe = typename Wire::Wqe;
 
   RINGER_HD SendQueue(P p, const DeviceQp& qp, Policy policy = {})
-      : p_(p), qp_(qp), s_(*qp.state), policy_(policy), cq_(p, qp) {}
+      : p_(p), qp_(qp), s_(*qp.state), policy_(policy), cq_(p, qp), marks_(p, qp) {
+    if constexpr (kExclusive) {
+      resv_head_ = resv_head();
+      prod_idx_ = p_.template load<kScope, Order::relaxed>(&s_.prod_idx);
+    }
+  }
 
   /// Most WQEs that one reservation may hold: beyond half a ring a waiting poster could depend on
   /// WQEs that nobody has signaled yet.
@@ -44,20 +56,25 @@ class SendQueue {
 
   /// Takes `count` slots, waiting for credit. On failure after the slots were taken the queue is
   /// dead anyway (no completion for a whole deadline): it is marked failed so that all posters
-  /// leave. Errors: invalid (count is 0 or above max_reservation), deadline, qp_error, aborted.
+  /// leave. Errors: invalid (count is 0 or above max_reservation), deadline, qp_error, aborted. A
+  /// failure that neither a wait nor the ring before last of this SendQueue has met may go
+  /// unnoticed as long as the credit known to it lasts.
   RINGER_HD Reserved reserve(uint32_t count, const WaitLimit& limit) {
     if (count == 0 || count > max_reservation()) return {make_status(StatusCode::invalid), {}};
-    if (const Status failed = cq_.error_status(); !failed.ok()) return {failed, {}};
     WqeRange range{0, count};
     if constexpr (kExclusive) {
-      range.base = s_.resv_head;
-      s_.resv_head += count;
+      range.base = resv_head_;
+      set_resv_head(range.end());
     } else {
-      // Relaxed: the slots are guarded by credit and by the ticket, not by this counter.
+      // Both are under way together. Relaxed: the slots are guarded by credit and by the marks.
+      if (!kServed) seen_head_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
       range.base = p_.template fetch_add<kScope, Order::relaxed>(&s_.resv_head, uint64_t{count});
     }
-    if (has_credit(range.end())) return {{}, range};
-    Status status = cq_.wait_consumed(range.end() - qp_.sq_wqebbs, limit, "send queue credit");
+    if (range.end() <= credit_end_) return {{}, range};
+    Status status = cq_.error_status();
+    if (status.ok() && !has_credit(range.end())) {
+      status = wait_consumed(range.end() - qp_.sq_wqebbs, limit, "send queue credit");
+    }
     if (!status.ok()) status = cq_.fail(status);
     return {status, range};
   }
@@ -69,14 +86,15 @@ class SendQueue {
     const Status polled = cq_.poll();
     if (!polled.ok()) return {polled, {}};
     for (;;) {
-      const uint64_t base = p_.template load<kScope, Order::relaxed>(&s_.resv_head);
+      const uint64_t base = resv_head();
       if (!has_credit(base + count)) return {make_status(StatusCode::no_credit), {}};
       if constexpr (kExclusive) {
-        s_.resv_head = base + count;
+        set_resv_head(base + count);
         return {{}, {base, count}};
       } else {
         if (p_.template compare_exchange<kScope, Order::relaxed>(&s_.resv_head, base,
                                                                  base + count)) {
+          seen_head_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
           return {{}, {base, count}};
         }
       }
@@ -86,7 +104,7 @@ class SendQueue {
   /// True if the WQE at `index` has to ask for a CQE: the caller's or the policy's wish, or the
   /// last slot of a half ring.
   RINGER_HD bool must_signal(uint64_t index, bool wanted) const {
-    return wanted || policy_.signal(index) || (index + 1) % half_ring() == 0;
+    return wanted || policy_.signal(index) || ((index + 1) & (half_ring() - 1)) == 0;
   }
 
   /// Stores a WQE built for `index`, which lies in a reserved, unpublished range.
@@ -96,71 +114,127 @@ class SendQueue {
     p_.copy_wqe(slot, wqe.bytes, wqe.segments);
   }
 
-  /// Waits for this range's turn and holds the publish ticket. Between take and release the caller
-  /// may still write WQEs whose content depends on their place in the order.
-  RINGER_HD Status take_ticket(const WqeRange& range, const WaitLimit& limit) {
+  /// Publishes a written range. Rings, for this range and all before it, if asked, if the policy
+  /// says so, or if the range ends a half ring: the doorbell has then been stored, by this poster
+  /// or by another. Without a ring it never waits. Errors, only of a ring: deadline (a poster
+  /// before us has stalled), qp_error, aborted.
+  RINGER_HD Status publish(const WqeRange& range, bool ring_wanted, const WaitLimit& limit) {
+    const bool rings = must_ring(range, ring_wanted);
     if constexpr (kExclusive) {
-      return {};
+      set_ready_head(range.end());
+      return rings ? announce(range.end()) : Status{};
+    } else {
+      if (!rings) {
+        marks_.set(range.base, range.end());
+        return {};
+      }
+      if (seen_head_ == range.base) {
+        // Nobody is before us: our range needs no mark if the ticket is free, too. What follows it
+        // is looked at while the ticket is under way.
+        const auto next = marks_.template look_at<Order::relaxed>(range.end());
+        if (try_ticket(range.base))
+          return ring_and_pass(marks_.template end_of<Order::relaxed>(next));
+      }
+      marks_.set(range.base, range.end());
+      return ring_to(range.end(), limit);
+    }
+  }
+
+  /// The server's part where RungBy::server: rings until the word at `done` is not zero, and then
+  /// once more for what was published before. One at a time.
+  /// Errors: deadline, aborted (the limit's), qp_error; posters then see the same.
+  RINGER_HD Status serve(const uint32_t* done, const WaitLimit& limit) {
+    const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
+    for (;;) {
+      // pairs with the release that says so, behind the last publication
+      const bool last = p_.template load<Scope::gpu, Order::acquire>(done) != 0;
+      if (const Status status = ring(limit); last || !status.ok()) return status;
+      const uint64_t rung = s_.prod_idx;
+      const auto more = [&](uint64_t published) {
+        // A signal is published without a mark.
+        return published > rung || p_.template load<Scope::gpu, Order::relaxed>(done) != 0 ||
+               (p_.template load<kScope, Order::relaxed>(&s_.ready_head) & kIndexBits) > rung;
+      };
+      const uint64_t* next = kExclusive ? &s_.ready_head : marks_.at(rung);
+      const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
+          next, more, queue_limit, "something to ring");
+      if (outcome == WaitOutcome::stopped) return cq_.stopped_status();
+      if (outcome == WaitOutcome::deadline) return cq_.deadline_status(rung);
+    }
+  }
+
+  /// Waits until everything below the range is published, and holds the ticket. Until
+  /// release_ticket() the caller may still write WQEs whose content depends on their place.
+  RINGER_HD Status take_ticket(const WqeRange& range, const WaitLimit& limit) {
+    if constexpr (!kExclusive) {
+      const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
+      for (;;) {
+        const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
+        const uint64_t first = head & kIndexBits;
+        if (is_free(head) && (first == range.base || marks_.has(first))) {
+          if (!try_ticket(head)) continue;
+          const uint64_t end = marks_.template end_of<Order::acquire>(first);
+          if (end == range.base) return {};
+          pass_ticket(end);
+        } else if (const Status status = wait_for_ticket(head, range.base, queue_limit);
+                   !status.ok()) {
+          return cq_.fail(status);
+        }
+      }
+    }
+    return {};
+  }
+
+  /// Publishes the range whose ticket is held and gives the ticket back; rings as publish() does.
+  RINGER_HD void release_ticket(const WqeRange& range, bool ring_wanted) {
+    const bool rings = must_ring(range, ring_wanted);
+    if constexpr (kExclusive) {
+      set_ready_head(range.end());
+      if (rings) announce(range.end());
+    } else if (rings) {
+      ring_and_pass(marks_.template end_of<Order::relaxed>(range.end()));
+    } else {
+      pass_ticket(range.end());
+    }
+  }
+
+  /// Announces everything published so far that has not been announced: the stranded tail. `again`:
+  /// stores the doorbell even if there is nothing new, in case the NIC has lost it.
+  RINGER_HD Status ring(const WaitLimit& limit, bool again = false) {
+    if constexpr (kExclusive) {
+      // pairs with set_ready_head(), if this is the server
+      const uint64_t head = p_.template load<kScope, Order::acquire>(&s_.ready_head);
+      return again || prod_idx_ < head ? announce(head) : Status{};
     } else {
       const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
       for (;;) {
-        // pairs with release_ticket(): release, in the previous owner
-        if (p_.template compare_exchange<kScope, Order::acquire>(&s_.ready_head, range.base,
-                                                                 range.base | kTicketHeld)) {
-          return {};
-        }
-        const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
-            &s_.ready_head, [&](uint64_t head) { return head == range.base; }, queue_limit,
-            "publish turn");
-        if (outcome == WaitOutcome::done) continue;
-        return cq_.fail(outcome == WaitOutcome::stopped ? cq_.stopped_status()
-                                                        : cq_.deadline_status(range.base));
-      }
-    }
-  }
-
-  /// Publishes the range whose ticket is held; rings if asked, if the policy says so, or if the
-  /// range ends a half ring.
-  RINGER_HD void release_ticket(const WqeRange& range, bool ring_wanted) {
-    if (ring_wanted || must_ring(range)) announce(range.end());
-    // Makes the WQEs visible to whoever rings later; pairs with take_ticket() and ring(): acquire.
-    p_.template store<Policy::kNicScope, Order::release>(&s_.ready_head, range.end());
-  }
-
-  /// Publishes a written range in order, ringing as release_ticket() says.
-  /// Errors: deadline (a poster before us has stalled), qp_error, aborted.
-  RINGER_HD Status publish(const WqeRange& range, bool ring_wanted, const WaitLimit& limit) {
-    const Status status = take_ticket(range, limit);
-    if (status.ok()) release_ticket(range, ring_wanted);
-    return status;
-  }
-
-  /// Announces everything published so far that has not been announced: the stranded tail.
-  RINGER_HD Status ring(const WaitLimit& limit) {
-    const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
-    for (;;) {
-      const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
-      if ((head & kTicketHeld) == 0) {
-        if constexpr (kExclusive) {
-          if (s_.prod_idx < head) announce(head);
-          return {};
-        } else {
-          // Holding the ticket at `head` without a range; pairs with release_ticket(): release.
-          if (!p_.template compare_exchange<kScope, Order::acquire>(&s_.ready_head, head,
-                                                                    head | kTicketHeld)) {
-            continue;
+        const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
+        const uint64_t first = head & kIndexBits;
+        if (is_free(head)) {
+          if (head == first && !again && !marks_.has(first)) return {};
+          if (try_ticket(head)) {
+            return ring_and_pass(marks_.template end_of<Order::relaxed>(first));
           }
-          if (s_.prod_idx < head) announce(head);
-          p_.template store<Policy::kNicScope, Order::release>(&s_.ready_head, head);
-          return {};
+        } else if (const Status status = wait_for_ticket(head, first, queue_limit); !status.ok()) {
+          return status;
         }
       }
-      const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
-          &s_.ready_head, [](uint64_t now) { return (now & kTicketHeld) == 0; }, queue_limit,
-          "publish ticket");
-      if (outcome == WaitOutcome::stopped) return cq_.stopped_status();
-      if (outcome == WaitOutcome::deadline) return cq_.deadline_status(head & ~kTicketHeld);
     }
+  }
+
+  /// CompletionQueue::wait_consumed, ringing again now and then where a lost doorbell could have
+  /// left the NIC with an old record.
+  RINGER_HD Status wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
+    if constexpr (Policy::kRecord == RecordOrder::trailing) {
+      for (;;) {
+        WaitLimit slice = limit_after(p_, kRingAgainNs, limit.stop);
+        if (slice.expires_ns >= limit.expires_ns) break;
+        const Status status = cq_.wait_consumed(target, slice, site);
+        if (status.code != StatusCode::deadline) return noticed(status);
+        if (const Status rung = ring(limit, true); !rung.ok()) return rung;
+      }
+    }
+    return noticed(cq_.wait_consumed(target, limit, site));
   }
 
   /// Slots that a reservation could take at once, by what has been polled so far.
@@ -181,29 +255,120 @@ class SendQueue {
 
  private:
   static constexpr Scope kScope = Policy::kPosterScope;
+  static constexpr Scope kNicScope = Policy::kNicScope;
   static constexpr bool kExclusive = Policy::kSharing == Sharing::exclusive;
-  static constexpr uint64_t kTicketHeld = uint64_t{1} << 63;
+  static constexpr bool kServed = Policy::kRungBy == RungBy::server;
+  // ready_head: somebody holds the ticket; not all below it has been announced.
+  static constexpr uint64_t kHeld = uint64_t{1} << 63;
+  static constexpr uint64_t kUnrung = uint64_t{1} << 62;
+  static constexpr uint64_t kIndexBits = kUnrung - 1;
+  // How long a wait without an end takes a doorbell for merely slow.
+  static constexpr uint64_t kRingAgainNs = 1'000'000;
+
+  RINGER_HD static bool is_free(uint64_t head) { return (head & kHeld) == 0; }
 
   RINGER_HD uint32_t half_ring() const { return qp_.sq_wqebbs < 2 ? 1 : qp_.sq_wqebbs / 2; }
 
-  // cons_idx() acquires, so that the NIC's last read of the slot is before our first write to it.
-  RINGER_HD bool has_credit(uint64_t end) const {
-    return end <= qp_.sq_wqebbs || cq_.cons_idx() >= end - qp_.sq_wqebbs;
+  // credit_end_ is where the credit known so far ends: most reservations look no further. Without
+  // any, the next one looks at the queue's error first.
+  RINGER_HD Status noticed(const Status& status) {
+    if (!status.ok()) credit_end_ = 0;
+    return status;
   }
 
-  RINGER_HD bool must_ring(const WqeRange& range) const {
-    return policy_.doorbell(PublishContext{range.base, range.end(), resv_head()}) ||
-           range.base / half_ring() != range.end() / half_ring();
+  RINGER_HD bool has_credit(uint64_t end) {
+    // cons_idx() acquires, so that the NIC's last read of the slot is before our first write to it.
+    credit_end_ = cq_.cons_idx() + qp_.sq_wqebbs;
+    return end <= credit_end_;
   }
 
-  // Ticket held. The record must be visible before the doorbell: a NIC that recovers, or that reads
-  // the record when it sees the doorbell, takes its extent from there.
-  RINGER_HD void announce(uint64_t prod_idx) {
-    s_.prod_idx = prod_idx;
-    // Releases the WQEs as well; pairs with the NIC's DBR read.
-    p_.template store<Policy::kNicScope, Order::release>(&qp_.dbr[Wire::kDbrSend].raw,
-                                                         Wire::dbr_value(prod_idx).raw);
-    p_.mmio_store(qp_.doorbell, Wire::doorbell_value(prod_idx, qp_.qpn));
+  RINGER_HD void set_resv_head(uint64_t head) {
+    resv_head_ = head;
+    p_.template store<kScope, Order::relaxed>(&s_.resv_head, head);
+  }
+
+  // Where a server rings it must be able to see what is published.
+  RINGER_HD void set_ready_head(uint64_t head) {
+    constexpr Order kOrder = kServed ? Order::release : Order::relaxed;
+    p_.template store<kScope, kOrder>(&s_.ready_head, head);  // pairs with ring(): acquire
+  }
+
+  RINGER_HD bool must_ring(const WqeRange& range, bool wanted) const {
+    if (kServed) return false;
+    return wanted || policy_.doorbell(range.base, range.end(), [this] { return resv_head(); }) ||
+           ((range.base ^ range.end()) & ~uint64_t{half_ring() - 1}) != 0;
+  }
+
+  RINGER_HD bool try_ticket(uint64_t head) {
+    // pairs with pass_ticket() and ring_and_pass(): release, in the previous holder
+    return p_.template compare_exchange<kScope, Order::acquire>(&s_.ready_head, head, head | kHeld);
+  }
+
+  // Ticket held, nothing rung.
+  RINGER_HD void pass_ticket(uint64_t end) {
+    const uint64_t unrung = s_.prod_idx < end ? kUnrung : 0;
+    // pairs with try_ticket(): acquire
+    p_.template store<kScope, Order::release>(&s_.ready_head, end | unrung);
+  }
+
+  // Ticket held. The release orders this doorbell before the next holder's.
+  RINGER_HD Status ring_and_pass(uint64_t end) {
+    const Status status = announce(end);
+    p_.template store<kScope, Order::release>(&s_.ready_head, end);  // pairs with try_ticket()
+    return status;
+  }
+
+  // Our range is marked: either we get the ticket and ring, or another holder does it for us.
+  RINGER_HD Status ring_to(uint64_t goal, const WaitLimit& limit) {
+    const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
+    for (;;) {
+      const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
+      const uint64_t first = head & kIndexBits;
+      if (first >= goal && head == first) return {};
+      if (is_free(head) && (first >= goal || marks_.has(first))) {
+        if (!try_ticket(head)) continue;
+        const uint64_t end = marks_.template end_of<Order::relaxed>(first);
+        if (const Status status = ring_and_pass(end); end >= goal || !status.ok()) return status;
+      } else if (const Status status = wait_for_ticket(head, goal, queue_limit); !status.ok()) {
+        return cq_.fail(status);
+      }
+    }
+  }
+
+  // Waits until ready_head is no longer `head`, or the range that it waits for is marked. `goal`
+  // is what a report names.
+  RINGER_HD Status wait_for_ticket(uint64_t head, uint64_t goal, const WaitLimit& limit) {
+    const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
+        &s_.ready_head,
+        [&](uint64_t now) { return now != head || (is_free(now) && marks_.has(now & kIndexBits)); },
+        limit, is_free(head) ? "publish turn" : "publish ticket");
+    if (outcome == WaitOutcome::stopped) return cq_.stopped_status();
+    if (outcome == WaitOutcome::deadline) return cq_.deadline_status(goal);
+    return {};
+  }
+
+  // Ticket held, or exclusive. A NIC that recovers a lost doorbell, or that reads the record when
+  // it sees the doorbell, takes its extent from the record.
+  RINGER_HD Status announce(uint64_t prod_idx) {
+    const uint32_t error = error_seen_;
+    prod_idx_ = prod_idx;
+    p_.template store<kScope, Order::relaxed>(&s_.prod_idx, prod_idx);
+    uint32_t* record = &qp_.dbr[Wire::kDbrSend].raw;
+    const uint32_t extent = Wire::dbr_value(prod_idx).raw;
+    const uint64_t bell = Wire::doorbell_value(prod_idx, qp_.qpn);
+    // Acquires what end_of() has read and releases all of it with our own WQEs to the NIC.
+    p_.template fence<kNicScope, Order::acq_rel>();
+    if constexpr (Policy::kRecord == RecordOrder::before_doorbell) {
+      p_.template store<Scope::sys, Order::relaxed>(record, extent);
+      p_.template fence<kNicScope, Order::release>();  // pairs with the NIC's DBR read
+      p_.mmio_store(qp_.doorbell, bell);
+    } else {
+      p_.mmio_store(qp_.doorbell, bell);
+      p_.template store<Scope::sys, Order::relaxed>(record, extent);
+    }
+    // For the next ring to look at: this one need not wait for it.
+    error_seen_ = p_.template load<Scope::sys, Order::relaxed>(&s_.error.code);
+    return error == 0 ? Status{} : noticed(cq_.error_status());
   }
 
   P p_;
@@ -211,6 +376,12 @@ class SendQueue {
   SqState& s_;
   Policy policy_;
   CompletionQueue<P, Wire, Policy> cq_;
+  RangeMarks<P, kScope> marks_;
+  uint64_t credit_end_ = 0;
+  uint64_t seen_head_ = 0;   // ready_head when we reserved last
+  uint32_t error_seen_ = 0;  // the queue's error code when we rang last
+  uint64_t resv_head_ = 0;   // exclusive: as in SqState
+  uint64_t prod_idx_ = 0;
 };
 
 }  // namespace ringer

@@ -16,6 +16,7 @@ using Qpn = uint32_t;
 inline constexpr uint32_t kWqebbBytes = 64;
 
 RINGER_HD constexpr uint32_t byteswap32(uint32_t v) {
+  if (!__builtin_is_constant_evaluated()) return RINGER_BYTESWAP32(v);
   return (v << 24) | ((v & 0xff00u) << 8) | ((v >> 8) & 0xff00u) | (v >> 24);
 }
 

@@ -46,6 +46,7 @@ struct QueuePairRings {
   CqRing receive_cq;
   uint64_t start_index = 0;
   uint32_t rnr_retries = 7;  ///< visits to a not-ready receiver before RNR_EXC; 7 = without end
+  bool record_may_trail = false;  ///< a record behind its doorbell is no violation
 };
 
 /// What a NIC has done. Written by its engine only; read by anybody, each value by itself.
