@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdexcept>
+#include <string>
+
+#include <cuda_runtime.h>
+
+#include <ringer/cuda_platform.cuh>
+#include <ringer/cuda_warp.cuh>
+#include <ringer/p2p/cuda_launch.hpp>
+
+namespace ringer::p2p {
+
+namespace {
+
+template <class Policy>
+__global__ void __launch_bounds__(kMaxPostWarps* CudaWarp::kLanes, 1)
+    post_kernel(const __grid_constant__ PostArgs args) {
+  post<Policy>(CudaPlatform{}, CudaWarp{}, args);
+}
+
+template <class Policy>
+__global__ void ping_pong_kernel(const __grid_constant__ PingPongArgs args) {
+  ping_pong<Policy>(CudaPlatform{}, CudaWarp{}, args);
+}
+
+void check_launch() {
+  const cudaError_t error = cudaGetLastError();
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::string("kernel launch: ") + cudaGetErrorString(error));
+}
+
+}  // namespace
+
+void launch_post(const PostArgs& args, const PolicyChoice& policy, const PostShape& shape,
+                 CUstream_st* stream) {
+  with_policy(policy, [&]<class Policy>(Policy) {
+    const uint32_t threads = (shape.warps_per_block + kServers<Policy>)*CudaWarp::kLanes;
+    post_kernel<Policy><<<shape.blocks, threads, 0, stream>>>(args);
+  });
+  check_launch();
+}
+
+void launch_ping_pong(const PingPongArgs& args, const PolicyChoice& policy, CUstream_st* stream) {
+  with_policy(policy, [&]<class Policy>(Policy) {
+    ping_pong_kernel<Policy><<<2, CudaWarp::kLanes, 0, stream>>>(args);
+  });
+  check_launch();
+}
+
+}  // namespace ringer::p2p

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Policies chosen at run time, for benchmarks.
+#pragma once
+
+#include <ringer/queue_policy.hpp>
+
+namespace ringer::p2p {
+
+struct PolicyChoice {
+  Sharing sharing = Sharing::gpu;
+  Placement placement = Placement::host;
+  RecordOrder record = RecordOrder::before_doorbell;
+  RungBy rung_by = RungBy::poster;
+};
+
+/// f(QueuePolicy<...>{}) for the choice.
+template <class F>
+auto with_policy(const PolicyChoice& choice, F&& f) {
+  const auto rung_by = [&]<Sharing kSharing, Placement kPlacement, RecordOrder kRecord>() {
+    using Tail = TailDoorbell;
+    return choice.rung_by == RungBy::poster
+               ? f(QueuePolicy<kSharing, kPlacement, Tail, TailSignal, kRecord, RungBy::poster>{})
+               : f(QueuePolicy<kSharing, kPlacement, Tail, TailSignal, kRecord, RungBy::server>{});
+  };
+  const auto record = [&]<Sharing kSharing, Placement kPlacement>() {
+    constexpr auto kBefore = RecordOrder::before_doorbell;
+    constexpr auto kTrailing = RecordOrder::trailing;
+    return choice.record == kBefore
+               ? rung_by.template operator()<kSharing, kPlacement, kBefore>()
+               : rung_by.template operator()<kSharing, kPlacement, kTrailing>();
+  };
+  const auto placement = [&]<Sharing kSharing>() {
+    return choice.placement == Placement::host
+               ? record.template operator()<kSharing, Placement::host>()
+               : record.template operator()<kSharing, Placement::gpu>();
+  };
+  if (choice.sharing == Sharing::exclusive) {
+    return placement.template operator()<Sharing::exclusive>();
+  }
+  return choice.sharing == Sharing::cta ? placement.template operator()<Sharing::cta>()
+                                        : placement.template operator()<Sharing::gpu>();
+}
+
+}  // namespace ringer::p2p
