@@ -34,6 +34,9 @@ class Command {
 std::unique_ptr<Command> add_ep_command(CLI::App& app);
 std::unique_ptr<Command> add_info_command(CLI::App& app);
 std::unique_ptr<Command> add_bench_ep_command(CLI::App& bench);
+std::unique_ptr<Command> add_bench_post_command(CLI::App& bench);
+std::unique_ptr<Command> add_bench_put_bw_command(CLI::App& bench);
+std::unique_ptr<Command> add_bench_ping_pong_command(CLI::App& bench);
 
 /// Writes what is buffered for stdout. Throws std::system_error if it does not get there.
 void flush_stdout();

@@ -85,6 +85,9 @@ int parse_and_run(int argc, char** argv) {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(add_ep_command(app));
   commands.push_back(add_bench_ep_command(*bench));
+  commands.push_back(add_bench_post_command(*bench));
+  commands.push_back(add_bench_put_bw_command(*bench));
+  commands.push_back(add_bench_ping_pong_command(*bench));
   commands.push_back(add_info_command(app));
   app.footer("Exit codes: 0 ok, 1 a check failed, 2 bad usage, 3 cannot run here.");
   try {

@@ -47,19 +47,20 @@ std::string Settings::variable(const std::string& name) const {
 
 void Settings::add(const std::string& name, const std::string& value_name,
                    const std::string& fallback, const std::string& help, const std::string& group,
-                   const std::string& shown) {
+                   const std::string& shown, const std::string& letter) {
   const std::string& stands = shown.empty() ? fallback : shown;
   const std::string text =
       help + (stands.empty() ? "" : " [" + stands + "]") + "\n" + variable(name);
-  CLI::Option* option = app_->add_option("--" + name, text);
+  CLI::Option* option = app_->add_option(letter + (letter.empty() ? "--" : ",--") + name, text);
   option->type_name(value_name)->group(group)->expected(1);
   entries_[name] = {option, fallback, false};
 }
 
 void Settings::add_flag(const std::string& name, bool fallback, const std::string& help,
-                        const std::string& group, bool negatable) {
+                        const std::string& group, bool negatable, const std::string& letter) {
   const std::string text = help + (fallback ? " [on]" : " [off]") + "\n" + variable(name);
-  const std::string names = "--" + name + (negatable ? ",!--no-" + name : "");
+  const std::string names =
+      letter + (letter.empty() ? "--" : ",--") + name + (negatable ? ",!--no-" + name : "");
   CLI::Option* option = app_->add_flag(names, text);
   option->group(group)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   entries_[name] = {option, fallback ? "true" : "false", true};

@@ -57,11 +57,13 @@ class Settings {
       : app_(&app), prefix_(std::move(environment_prefix)) {}
 
   /// An option `--name VALUE`. `fallback` is its default; help shows `shown` instead if not empty.
+  /// `letter`: also `-x VALUE`.
   void add(const std::string& name, const std::string& value_name, const std::string& fallback,
-           const std::string& help, const std::string& group, const std::string& shown = "");
+           const std::string& help, const std::string& group, const std::string& shown = "",
+           const std::string& letter = "");
   /// A flag `--name`; with `negatable` also `--no-name`.
   void add_flag(const std::string& name, bool fallback, const std::string& help,
-                const std::string& group, bool negatable = false);
+                const std::string& group, bool negatable = false, const std::string& letter = "");
 
   Setting get(const std::string& name) const;
 

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench_settings.hpp"
+
+#include <fmt/format.h>
+
+#include "routing.hpp"
+
+namespace ringer::tools {
+
+namespace {
+constexpr uint32_t kLargestBytes = 1u << 23;
+}
+
+void declare_bench_settings(Settings& settings) {
+  settings.add("device", "WHERE", "host", "Where kernels run: host (fibers), cuda (a GPU)", "Run");
+  settings.add("json", "FILE", "", "Also write the result as JSON; '-': stdout, no table",
+               "Output");
+}
+
+BenchDevice read_device(const Settings& settings) {
+  return settings.get("device").one_of<BenchDevice>(
+      {{"host", BenchDevice::host}, {"cuda", BenchDevice::cuda}});
+}
+
+BenchOutput::BenchOutput(const Settings& settings) : text_(settings.get("json").text()) {
+  if (text_.empty() || text_ == "-") return;
+  try {
+    file_.emplace(text_);
+  } catch (const UsageError& e) {
+    settings.get("json").reject(e.what());
+  }
+}
+
+int BenchOutput::finish(const nlohmann::ordered_json& json, bool ok) const {
+  if (table()) {
+    fmt::print("RESULT {}\n", ok ? "OK" : "FAILED");
+  } else {
+    fmt::print("{}\n", json.dump(2));
+  }
+  flush_stdout();
+  if (file_) file_->write(json.dump(2) + "\n");
+  return ok ? kExitOk : kExitFailed;
+}
+
+std::vector<uint32_t> read_sizes(const Settings& settings) {
+  const Setting size = settings.get("size");
+  if (!settings.get("all").boolean()) return {size.number32(1, kLargestBytes)};
+  if (size.given()) size.reject("--all takes every size");
+  std::vector<uint32_t> sizes;
+  for (uint32_t bytes = 2; bytes <= kLargestBytes; bytes *= 2) sizes.push_back(bytes);
+  return sizes;
+}
+
+}  // namespace ringer::tools

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the point-to-point benchmarks have in common: perftest's flags, where it runs, the JSON
+// file.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "cli.hpp"
+#include "output_file.hpp"
+#include "p2p_launcher.hpp"
+#include "settings.hpp"
+
+namespace ringer::tools {
+
+/// --device and --json.
+void declare_bench_settings(Settings& settings);
+BenchDevice read_device(const Settings& settings);
+
+/// Where the result goes besides the table, or instead of it.
+class BenchOutput {
+ public:
+  /// Throws UsageError if the file cannot be written.
+  explicit BenchOutput(const Settings& settings);
+  /// False: stdout is for JSON.
+  bool table() const { return text_ != "-"; }
+  /// Writes `json` where it is wanted, and the verdict under the table. Returns the exit code.
+  int finish(const nlohmann::ordered_json& json, bool ok) const;
+
+ private:
+  std::string text_;
+  std::optional<OutputFile> file_;
+};
+
+/// Message sizes: --size, or with --all the powers of two from 2 bytes to 8 MiB.
+std::vector<uint32_t> read_sizes(const Settings& settings);
+
+}  // namespace ringer::tools
