@@ -39,7 +39,7 @@ class BenchPingPongCommand : public Command {
     PingPongRun run;
     run.iterations = settings_.get("iters").number32(1, 1u << 24);
     run.seconds = settings_.get("duration").number32(0, 3600);
-    run.policy.record = settings_.get("record").one_of<RecordOrder>(
+    run.record = settings_.get("record").one_of<RecordOrder>(
         {{"before", RecordOrder::before_doorbell}, {"trailing", RecordOrder::trailing}});
     const auto launcher = make_p2p_launcher(read_device(settings_));
     if (output.table()) {

@@ -19,7 +19,7 @@ class P2pLauncher {
   /// Each runs one launch to its end. Throws std::runtime_error if it cannot.
   virtual void post(const p2p::PostArgs& args, const p2p::PolicyChoice& policy,
                     const p2p::PostShape& shape) = 0;
-  virtual void ping_pong(const p2p::PingPongArgs& args, const p2p::PolicyChoice& policy) = 0;
+  virtual void ping_pong(const p2p::PingPongArgs& args, RecordOrder record) = 0;
 };
 
 /// Throws BackendError if this build or machine has no such device.

@@ -31,8 +31,8 @@ class CudaP2pLauncher : public P2pLauncher {
     cuda::check(cudaStreamSynchronize(stream_.get()), "post");
   }
 
-  void ping_pong(const p2p::PingPongArgs& args, const p2p::PolicyChoice& policy) override {
-    p2p::launch_ping_pong(args, policy, stream_.get());
+  void ping_pong(const p2p::PingPongArgs& args, RecordOrder record) override {
+    p2p::launch_ping_pong(args, record, stream_.get());
     cuda::check(cudaStreamSynchronize(stream_.get()), "ping_pong");
   }
 

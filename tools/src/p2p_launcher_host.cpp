@@ -29,8 +29,8 @@ class HostP2pLauncher : public P2pLauncher {
     });
   }
 
-  void ping_pong(const p2p::PingPongArgs& args, const p2p::PolicyChoice& policy) override {
-    p2p::with_policy(policy, [&]<class Policy>(Policy) {
+  void ping_pong(const p2p::PingPongArgs& args, RecordOrder record) override {
+    p2p::with_record(record, [&]<class Policy>(Policy) {
       launch({"ping_pong", 2, 1, 0, [&](sim::SimtWarp warp) {
                 p2p::ping_pong<Policy>(ClockedPlatform(executor_), warp, args);
               }});

@@ -81,7 +81,7 @@ class Match {
     args.round_trips_ns = trips_.data();
     args.wrong = wrong_.data();
     args.statuses = statuses_.data();
-    launcher_.ping_pong(args, run_.policy);
+    launcher_.ping_pong(args, run_.record);
     next_ += iterations;
     std::vector<Status> statuses(2);
     statuses_.read(statuses);
@@ -110,7 +110,7 @@ class Match {
   QueuePairConfig pair_config() const {
     QueuePairConfig config;
     config.kernels = &launcher_.memory();
-    config.record_may_trail = run_.policy.record == RecordOrder::trailing;
+    config.record_may_trail = run_.record == RecordOrder::trailing;
     return config;
   }
 

@@ -10,7 +10,7 @@
 namespace ringer::tools {
 
 struct PingPongRun {
-  p2p::PolicyChoice policy{Sharing::exclusive, Placement::host, RecordOrder::before_doorbell};
+  RecordOrder record = RecordOrder::before_doorbell;
   uint32_t bytes = 8;
   uint32_t iterations = 1000;
   double seconds = 0;  ///< if not 0, launches of `iterations` until then

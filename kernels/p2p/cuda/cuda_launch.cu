@@ -40,8 +40,8 @@ void launch_post(const PostArgs& args, const PolicyChoice& policy, const PostSha
   check_launch();
 }
 
-void launch_ping_pong(const PingPongArgs& args, const PolicyChoice& policy, CUstream_st* stream) {
-  with_policy(policy, [&]<class Policy>(Policy) {
+void launch_ping_pong(const PingPongArgs& args, RecordOrder record, CUstream_st* stream) {
+  with_record(record, [&]<class Policy>(Policy) {
     ping_pong_kernel<Policy><<<2, CudaWarp::kLanes, 0, stream>>>(args);
   });
   check_launch();

@@ -17,6 +17,6 @@ inline constexpr uint32_t kMaxPostWarps = 32;
 /// and its error.
 void launch_post(const PostArgs& args, const PolicyChoice& policy, const PostShape& shape,
                  CUstream_st* stream);
-void launch_ping_pong(const PingPongArgs& args, const PolicyChoice& policy, CUstream_st* stream);
+void launch_ping_pong(const PingPongArgs& args, RecordOrder record, CUstream_st* stream);
 
 }  // namespace ringer::p2p

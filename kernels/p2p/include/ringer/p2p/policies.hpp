@@ -13,6 +13,17 @@ struct PolicyChoice {
   RungBy rung_by = RungBy::poster;
 };
 
+/// f(QueuePolicy<...>{}) for an exclusive queue pair whose rings lie in host memory.
+template <class F>
+auto with_record(RecordOrder record, F&& f) {
+  constexpr auto kBefore = RecordOrder::before_doorbell;
+  constexpr auto kTrailing = RecordOrder::trailing;
+  return record == kBefore ? f(QueuePolicy<Sharing::exclusive, Placement::host, TailDoorbell,
+                                           TailSignal, kBefore>{})
+                           : f(QueuePolicy<Sharing::exclusive, Placement::host, TailDoorbell,
+                                           TailSignal, kTrailing>{});
+}
+
 /// f(QueuePolicy<...>{}) for the choice.
 template <class F>
 auto with_policy(const PolicyChoice& choice, F&& f) {
