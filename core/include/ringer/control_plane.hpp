@@ -33,6 +33,7 @@ struct NicCaps {
   uint32_t max_sq_wqebbs = 0;
   bool device_posting = false;  ///< a kernel may write the send queue and ring the doorbell itself
   bool atomics = false;
+  bool own_process_only = false;  ///< connects queue pairs of one process only
 };
 
 namespace access {
