@@ -19,10 +19,11 @@ inline const std::vector<std::string> kMpiEnvironment{
     "OMPI_MCA_btl=self,vader",
     "OMPI_MCA_btl_vader_single_copy_mechanism=none"};
 
-/// mpirun with these arguments. It ends the job, with a failure, when it takes too long.
+/// mpirun with these arguments; ended when it takes too long, which its own --timeout may fail to
+/// do.
 inline CommandResult mpirun(const std::vector<std::string>& arguments,
                             const std::vector<std::string>& environment = {}) {
-  std::vector<std::string> command{RINGER_MPIRUN, "--timeout", "120"};
+  std::vector<std::string> command{"/usr/bin/env", "timeout", "-k", "5", "120", RINGER_MPIRUN};
   command.insert(command.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = kMpiEnvironment;
   variables.insert(variables.end(), environment.begin(), environment.end());
