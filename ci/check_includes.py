@@ -20,15 +20,17 @@ MAY_INCLUDE = {
     "kernels/p2p": {"core", "kernels/p2p"},
     "backends/soft": {"core", "sim", "backends/soft"},
     "backends/cuda": {"core", "backends/cuda"},
+    "backends/mpi": {"core", "backends/mpi"},
     "backends/mlx5": {"core", "backends/mlx5"},
     "backends/verbs": {"core", "backends/verbs"},
 }
 # Room -> other headers it may include besides the standard library's.
 OTHERS = {
-    "core": r"^sys/mman\.h$",
+    "core": r"^(sys/mman|sys/stat|fcntl|unistd)\.h$",
     "sim": r"^(boost/context/|sanitizer/|sys/|unistd\.h|pthread\.h|sched\.h|dlfcn\.h|fcntl\.h)|^infiniband/",
     "kernels": r"^(sys/|unistd\.h)",
     "backends/soft": r"^(sys/|unistd\.h)",
+    "backends/mpi": r"^mpi\.h$",
     "backends/mlx5": r"^(infiniband/|sys/|unistd\.h|dlfcn\.h)",
     "backends/verbs": r"^(infiniband/|sys/|unistd\.h|dlfcn\.h)",
 }
@@ -78,6 +80,8 @@ class Checker:
         room = room_of(path)
         if header.startswith("infiniband/") and not VERBS_ALLOWED.search(path):
             self.report(path, line, f"<{header}> belongs to backends/mlx5 and backends/verbs")
+        if header == "mpi.h" and room != "backends/mpi":
+            self.report(path, line, f"<{header}> belongs to backends/mpi")
         if CUDA_HEADER.search(header) and not path.endswith((".cuh", ".cu")):
             self.report(path, line, f"CUDA header <{header}> outside *.cuh and *.cu")
         if header.startswith("ringer/"):

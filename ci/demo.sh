@@ -12,7 +12,7 @@ if command -v ccache > /dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=c
 mkdir -p build/demo
 echo "== building the ringer command (log: build/demo/log.txt)"
 if ! { cmake -G Ninja -S . -B build/demo -DCMAKE_BUILD_TYPE=Release -DRINGER_TESTS=OFF \
-         -DRINGER_BENCH=OFF -DRINGER_CUDA=OFF "${launcher[@]}" &&
+         -DRINGER_BENCH=OFF -DRINGER_CUDA=OFF -DRINGER_MPI=OFF "${launcher[@]}" &&
        cmake --build build/demo --target ringer ringer_first_put -j "$(nproc)"; } \
      > build/demo/log.txt 2>&1; then
   tail -n 40 build/demo/log.txt

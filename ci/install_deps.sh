@@ -9,7 +9,7 @@ case "${1:-}" in
   --minimal) ;;
   "")
     packages+=(build-essential ccache catch2 clang clang-format clang-tidy git libbenchmark-dev
-      libibverbs-dev python3)
+      libibverbs-dev libopenmpi-dev openmpi-bin python3)
     ;;
   *)
     echo "usage: install_deps.sh [--minimal]" >&2

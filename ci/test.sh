@@ -98,9 +98,12 @@ tsan_runner() {
 }
 
 tidy() {
-  local files
+  local files mpi_files=()
+  if grep -q backends/mpi build/ci-clang/compile_commands.json; then
+    mpi_files=('backends/mpi/src/*.cpp')
+  fi
   mapfile -t files < <(git ls-files -co --exclude-standard 'core/src/*.cpp' 'sim/src/*.cpp' \
-    'kernels/ep/src/*.cpp' 'backends/soft/src/*.cpp')
+    'kernels/ep/src/*.cpp' 'backends/soft/src/*.cpp' "${mpi_files[@]}")
   printf '%s\n' "${files[@]}" |
     timeout 300 xargs -P "$jobs" -n 1 clang-tidy --quiet -p build/ci-clang --warnings-as-errors='*'
 }
@@ -157,6 +160,9 @@ fi
 # skip.
 if ! grep -qs 'RINGER_HAVE_CUDA:INTERNAL=ON' build/ci/CMakeCache.txt; then
   skip cuda "no nvcc here: the GPU parts are not built"
+fi
+if ! grep -qs 'RINGER_HAVE_MPI:INTERNAL=\(ON\|TRUE\)' build/ci/CMakeCache.txt; then
+  skip mpi "no MPI here: groups of several processes are not built"
 fi
 skip softroce "the verbs backend is not written yet"
 skip connectx "the mlx5 backend is not written yet"

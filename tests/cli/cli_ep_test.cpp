@@ -189,6 +189,15 @@ TEST_CASE("what this build or this NIC cannot do is the environment's fault", "[
   require_refused(run_ringer({"ep", "--ranks", "64", "--tokens", "1048576"}), 3, "GiB");
 }
 
+#if !defined(RINGER_WITH_MPI)
+TEST_CASE("one of several processes needs an MPI in the build", "[cli]") {
+  for (const char* launcher : {"OMPI_COMM_WORLD_SIZE=4", "PMI_SIZE=2", "PMIX_RANK=0"}) {
+    require_refused(run_ringer({"ep"}, {launcher}), 3, "but this build has no MPI");
+  }
+  CHECK(small({}, {"OMPI_COMM_WORLD_SIZE=1", "PMIX_RANK=0"}).exit_code == 0);
+}
+#endif
+
 TEST_CASE("help and version go to stdout", "[cli]") {
   const CommandResult version = run_ringer({"--version"});
   CHECK(version.exit_code == 0);

@@ -25,6 +25,8 @@ TEST_CASE("info names every backend and tier", "[cli][info]") {
   CHECK(contains(result.out, "\n  T0 laptop    yes"));
   CHECK(contains(result.out, "\n  T3 ConnectX  no"));
   CHECK(contains(result.out, "not part of this build"));
+  CHECK(contains(result.out, "\n  one process  yes"));
+  CHECK(contains(result.out, "\n  mpirun       "));
 }
 
 TEST_CASE("info reports what a recorded machine has", "[cli][info]") {
@@ -46,6 +48,8 @@ TEST_CASE("info reports what a recorded machine has", "[cli][info]") {
   CHECK(root["backends"][1]["runs"] == false);
   CHECK(root["tiers"].size() == 4);
   CHECK(root["tiers"][0]["runs"] == true);
+  CHECK(root["groups"].size() == 2);
+  CHECK(root["groups"][0]["runs"] == true);
 }
 
 TEST_CASE("info refuses what it cannot use", "[cli][info]") {

@@ -69,11 +69,16 @@ size_t TemporaryDirectory::files() const {
 
 CommandResult run_ringer(const std::vector<std::string>& arguments,
                          const std::vector<std::string>& environment) {
+  std::vector<std::string> command{RINGER_BINARY};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return run_command(command, environment);
+}
+
+CommandResult run_command(const std::vector<std::string>& command,
+                          const std::vector<std::string>& environment) {
   const TemporaryDirectory directory;
   const std::string out = (directory.path() / "out").string();
   const std::string err = (directory.path() / "err").string();
-  std::vector<std::string> command{RINGER_BINARY};
-  command.insert(command.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = clean_environment();
   variables.insert(variables.end(), environment.begin(), environment.end());
 
@@ -83,10 +88,10 @@ CommandResult run_ringer(const std::vector<std::string>& arguments,
   posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT, 0600);
   posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
   pid_t child = 0;
-  const int error = posix_spawn(&child, RINGER_BINARY, &actions, nullptr, pointers(command).data(),
-                                pointers(variables).data());
+  const int error = posix_spawn(&child, command[0].c_str(), &actions, nullptr,
+                                pointers(command).data(), pointers(variables).data());
   posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) throw std::runtime_error("cannot start " RINGER_BINARY);
+  if (error != 0) throw std::runtime_error("cannot start " + command[0]);
   int status = 0;
   if (waitpid(child, &status, 0) != child) throw std::runtime_error("waitpid fails");
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, content(out), content(err)};

@@ -32,8 +32,12 @@ struct CommandResult {
   std::string err;
 };
 
-/// `environment` entries are "NAME=value", beside what this process has; other RINGER_ variables
-/// are not handed on.
+/// Runs `command`, whose first word is a path; `environment` entries are "NAME=value", beside what
+/// this process has; other RINGER_ variables are not handed on.
+CommandResult run_command(const std::vector<std::string>& command,
+                          const std::vector<std::string>& environment = {});
+
+/// The ringer command with these arguments.
 CommandResult run_ringer(const std::vector<std::string>& arguments,
                          const std::vector<std::string>& environment = {});
 

@@ -88,6 +88,14 @@ TEST_CASE("a control group's limit bounds the memory", "[machine]") {
   CHECK(available_memory(machine.root()) == 0);
 }
 
+TEST_CASE("groups of several processes need MPI in the build", "[machine]") {
+  CHECK(judge_groups("")[0].runs);
+  CHECK_FALSE(judge_groups("")[1].runs);
+  CHECK(judge_groups("")[1].reason == "not part of this build");
+  CHECK(judge_groups("Some MPI")[1].runs);
+  CHECK(judge_groups("Some MPI")[1].reason == "Some MPI");
+}
+
 TEST_CASE("the real machine can be probed", "[machine]") {
   const MachineFacts facts = probe_machine("/", real_libraries());
   CHECK(facts.memory_bytes > 0);

@@ -81,7 +81,7 @@ TEST_CASE("regions of a window neither overlap nor leave it", "[ep]") {
 
 TEST_CASE("paths follow topology and ability, never the number of ranks", "[ep]") {
   const auto facts = [](uint64_t node, uint64_t space, PathRequest request, uint32_t posting) {
-    return RankFacts{node, space, request, posting};
+    return RankFacts{node, space, request, posting, 0, 0, 0};
   };
   using R = PathRequest;
   SECTION("automatic") {
@@ -107,10 +107,64 @@ TEST_CASE("paths follow topology and ability, never the number of ranks", "[ep]"
   }
 }
 
+TEST_CASE("ranks in different processes have a path if one reaches the other", "[ep]") {
+  using R = PathRequest;
+  constexpr uint64_t kDomain = 77;
+  struct Case {
+    uint64_t node;  // of the second rank; the first is on node 0
+    uint64_t domain;
+    uint32_t own_process_only;
+    R request;
+    std::string expected;  // path and reason, or the refusal
+  };
+  const std::string kOneProcess =
+      "they are in different processes, and the software NIC serves one process";
+  const Case c = GENERATE_COPY(
+      Case{0, kDomain, 1, R::automatic, "ipc: same node, windows opened by the other process"},
+      Case{0, kDomain, 0, R::automatic, "ipc: same node, windows opened by the other process"},
+      Case{0, kDomain, 1, R::ipc, "ipc: asked for"},
+      Case{0, kDomain, 1, R::ibgda, "path ibgda: ranks 0 and 1 cannot connect: " + kOneProcess},
+      Case{0, kDomain, 1, R::fifo, "path fifo: ranks 0 and 1 cannot connect: " + kOneProcess},
+      Case{0, kDomain, 0, R::ibgda, "ibgda: asked for"},
+      Case{0, kDomain, 0, R::fifo, "fifo: asked for"},
+      // Another host, another kind of memory, or memory that nobody else can open.
+      Case{0, 78, 1, R::automatic,
+           "ranks 0 and 1 have no path: they share no memory (different processes that cannot open "
+           "each other's windows); " +
+               kOneProcess},
+      Case{0, 78, 1, R::ipc,
+           "path ipc: ranks 0 and 1 share no memory (different processes that cannot open each "
+           "other's windows)"},
+      Case{0, 78, 0, R::automatic,
+           "ibgda: no common memory, both NICs take doorbells from kernels"},
+      Case{1, kDomain, 1, R::automatic,
+           "ranks 0 and 1 have no path: they share no memory (different nodes); " + kOneProcess},
+      Case{1, kDomain, 1, R::ipc, "path ipc: ranks 0 and 1 share no memory (different nodes)"});
+  const std::vector<RankFacts> ranks{{0, 1, c.request, 1, kDomain, c.own_process_only, 0},
+                                     {c.node, 2, c.request, 1, c.domain, c.own_process_only, 0}};
+  std::string found;
+  try {
+    const PathChoice choice = choose_path(ranks, 0, 1);
+    found = std::string(to_string(choice.path)) + ": " + choice.reason;
+    CHECK(choose_path(ranks, 1, 0).path == choice.path);
+  } catch (const std::invalid_argument& refusal) {
+    found = refusal.what();
+  }
+  CHECK(found == c.expected);
+}
+
+TEST_CASE("memory without a domain is mapped in its own process only", "[ep]") {
+  std::vector<RankFacts> ranks{{0, 1, PathRequest::ipc, 1, 0, 1, 0},
+                               {0, 2, PathRequest::ipc, 1, 0, 1, 0}};
+  CHECK_THROWS_AS(choose_path(ranks, 0, 1), std::invalid_argument);
+  ranks[1].address_space = 1;
+  CHECK(choose_path(ranks, 0, 1).path == Path::ipc);
+}
+
 TEST_CASE("the table of paths shows every pair and counts the reasons", "[ep]") {
-  const std::vector<RankFacts> ranks{{0, 1, PathRequest::automatic, 1},
-                                     {0, 1, PathRequest::automatic, 1},
-                                     {1, 1, PathRequest::automatic, 1}};
+  const std::vector<RankFacts> ranks{{0, 1, PathRequest::automatic, 1, 0, 0, 0},
+                                     {0, 1, PathRequest::automatic, 1, 0, 0, 0},
+                                     {1, 1, PathRequest::automatic, 1, 0, 0, 0}};
   const std::string table = format_paths(choose_paths(ranks, nullptr), 3);
   REQUIRE_THAT(table, contains("0      self   ipc    ibgda") && contains("2 x ipc: same node") &&
                           contains("4 x ibgda: different nodes"));

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# run.sh <build directory>: installs that build to a temporary prefix and builds and
-# runs the consumer against it, then against the source tree as a subdirectory.
+# run.sh <build directory>: installs that build to a temporary prefix and builds and runs the
+# consumers against it, then against the source tree as a subdirectory, with and without MPI.
 set -euo pipefail
 
 source_dir=$(cd "$(dirname "$0")/../.." && pwd)
@@ -20,14 +20,22 @@ if grep -rlF "$source_dir" "$work/prefix/lib"*/cmake "$work/prefix/include"; the
   exit 1
 fi
 
+run() { # run <directory> <programs>: all of them and no others are there, and work
+  local program
+  [ "$(cd "$1" && echo consumer*)" = "$2" ] || return 1
+  for program in $2; do
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "$1/$program" || return 1
+  done
+}
+
 failed=0
-variant() {
-  local name=$1
-  shift
+variant() { # variant <name> <programs> [cmake arguments]
+  local name=$1 programs=$2
+  shift 2
   if { cmake -G Ninja -S "$source_dir/tests/install" -B "$work/$name" \
          -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_COMPILE_WARNING_AS_ERROR=ON "$@" &&
-       cmake --build "$work/$name" &&
-       "$work/$name/consumer"; } > "$work/$name.log" 2>&1; then
+       cmake --build "$work/$name" && run "$work/$name" "$programs"; } \
+       > "$work/$name.log" 2>&1; then
     echo "install: $name works"
   else
     cat "$work/$name.log"
@@ -35,6 +43,11 @@ variant() {
     failed=1
   fi
 }
-variant find_package -DCMAKE_PREFIX_PATH="$work/prefix"
-variant add_subdirectory -DRINGER_SOURCE="$source_dir"
+programs="consumer consumer_mpi"
+grep -q 'RINGER_HAVE_MPI:INTERNAL=\(ON\|TRUE\)' "$build_dir/CMakeCache.txt" || programs=consumer
+variant find_package "$programs" -DCMAKE_PREFIX_PATH="$work/prefix"
+variant without_mpi consumer -DCMAKE_PREFIX_PATH="$work/prefix" \
+  -DCMAKE_DISABLE_FIND_PACKAGE_MPI=ON
+have_mpi=$([ "$programs" = consumer ] && echo OFF || echo ON)
+variant add_subdirectory "$programs" -DRINGER_SOURCE="$source_dir" -DRINGER_MPI="$have_mpi"
 exit "$failed"

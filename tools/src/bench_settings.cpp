@@ -11,6 +11,12 @@ namespace {
 constexpr uint32_t kLargestBytes = 1u << 23;
 }
 
+void require_alone(Processes& processes) {
+  if (processes.exchange() != nullptr && processes.exchange()->ranks() > 1) {
+    throw UsageError("this benchmark runs in one process");
+  }
+}
+
 void declare_bench_settings(Settings& settings) {
   settings.add("device", "WHERE", "host", "Where kernels run: host (fibers), cuda (a GPU)", "Run");
   settings.add("json", "FILE", "", "Also write the result as JSON; '-': stdout, no table",

@@ -11,9 +11,13 @@
 #include "cli.hpp"
 #include "output_file.hpp"
 #include "p2p_launcher.hpp"
+#include "processes.hpp"
 #include "settings.hpp"
 
 namespace ringer::tools {
+
+/// Throws UsageError if there are several processes: these benchmarks need one.
+void require_alone(Processes& processes);
 
 /// --device and --json.
 void declare_bench_settings(Settings& settings);

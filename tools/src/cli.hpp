@@ -11,6 +11,8 @@ class App;
 
 namespace ringer::tools {
 
+class Processes;
+
 inline constexpr const char* kVersion = "0.1.0";
 
 enum ExitCode : int {
@@ -27,7 +29,8 @@ class Command {
   virtual ~Command() = default;
   /// Whether the command line names it.
   virtual bool chosen() const = 0;
-  virtual int run() = 0;
+  /// In all of `processes` at the same time; the exit code is the same in all.
+  virtual int run(Processes& processes) = 0;
 };
 
 /// Each adds its subcommand to `app` and keeps references to it.

@@ -10,6 +10,7 @@
 
 #include "cli.hpp"
 #include "ep_request.hpp"
+#include "processes.hpp"
 #include "settings.hpp"
 
 namespace ringer::tools {
@@ -86,6 +87,7 @@ nlohmann::ordered_json json_of(const std::vector<Row>& rows, const EpRequest& re
           {"bench", "ep"},
           {"device", request.options.device == EpDevice::cuda ? "cuda" : "host"},
           {"ranks", c.ranks},
+          {"processes", c.ranks / request.options.local_ranks()},
           {"tokens", c.max_tokens},
           {"hidden", c.hidden},
           {"topk", c.topk},
@@ -105,25 +107,31 @@ class BenchEpCommand : public Command {
   }
   bool chosen() const override { return app_->parsed(); }
 
-  int run() override {
-    EpRequest request = read_ep_request(settings_);
-    if (request.options.zero_copy) {
-      settings_.get("zero-copy").reject("the stages of repeated calls alternate");
-    }
-    const bool table = request.json != "-";
-    const std::optional<OutputFile> file = open_json(settings_, request);
-    require_memory(request.options);
+  int run(Processes& processes) override {
+    const PreparedRequest prepared =
+        prepare_request(settings_, processes, [this](const EpRequest& request) {
+          if (!request.options.zero_copy) return;
+          settings_.get("zero-copy").reject("the stages of repeated calls alternate");
+        });
+    const EpRequest& request = prepared.request;
     EpGroup group(request.options);
     EpBench bench;
     try {
       bench = group.bench(request.iterations);
     } catch (const EpFailure& e) {
-      fmt::print(stderr, "ringer: {}\n", e.what());
+      if (processes.speaks()) fmt::print(stderr, "ringer: {}\n", e.what());
       return kExitFailed;
     }
+    if (processes.speaks()) tell(bench, prepared, group);
+    return bench.result.wrong_dispatch + bench.result.wrong_combine == 0 ? kExitOk : kExitFailed;
+  }
+
+ private:
+  static void tell(const EpBench& bench, const PreparedRequest& prepared, const EpGroup& group) {
+    const EpRequest& request = prepared.request;
     const std::vector<Row> rows = rows_of(bench, request);
     const auto json = json_of(rows, request, bench.result);
-    if (table) {
+    if (request.json != "-") {
       fmt::print(
           "# ringer {} bench ep: {} ranks, path {}, hidden {}, topk {}, {} experts a rank\n{}",
           kVersion, request.options.config.ranks, group.path_summary(),
@@ -135,11 +143,9 @@ class BenchEpCommand : public Command {
       fmt::print("{}\n", json.dump(2));
     }
     flush_stdout();
-    if (file) file->write(json.dump(2) + "\n");
-    return json["ok"] ? kExitOk : kExitFailed;
+    if (prepared.json) prepared.json->write(json.dump(2) + "\n");
   }
 
- private:
   CLI::App* app_;
   Settings settings_;
 };

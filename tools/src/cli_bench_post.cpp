@@ -102,7 +102,8 @@ class BenchPostCommand : public Command {
   }
   bool chosen() const override { return app_->parsed(); }
 
-  int run() override {
+  int run(Processes& processes) override {
+    require_alone(processes);
     const BenchOutput output(settings_);
     const std::vector<PostRun> runs = read_runs();
     const auto launcher = make_p2p_launcher(read_device(settings_));

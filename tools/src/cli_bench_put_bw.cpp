@@ -32,7 +32,8 @@ class BenchPutBwCommand : public Command {
   }
   bool chosen() const override { return app_->parsed(); }
 
-  int run() override {
+  int run(Processes& processes) override {
+    require_alone(processes);
     const BenchOutput output(settings_);
     const std::vector<uint32_t> sizes = read_sizes(settings_);
     PostRun run = read_run();

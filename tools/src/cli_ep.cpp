@@ -12,6 +12,7 @@
 #include "cli.hpp"
 #include "ep_report.hpp"
 #include "ep_request.hpp"
+#include "processes.hpp"
 #include "settings.hpp"
 
 namespace ringer::tools {
@@ -21,7 +22,8 @@ namespace {
 /// A line on stderr for whoever waits at a terminal; nothing for logs and short runs.
 class Progress {
  public:
-  explicit Progress(uint64_t total) : total_(total), on_terminal_(isatty(STDERR_FILENO) != 0) {}
+  Progress(uint64_t total, bool visible)
+      : total_(total), on_terminal_(visible && isatty(STDERR_FILENO) != 0) {}
   ~Progress() {
     if (shown_) fmt::print(stderr, "\r\033[K");
   }
@@ -60,45 +62,50 @@ class EpCommand : public Command {
 
   bool chosen() const override { return app_->parsed(); }
 
-  int run() override {
-    const EpRequest request = read_ep_request(settings_);
-    const bool table = request.json != "-";
-    std::optional<OutputFile> file = open_json(settings_, request);
-    require_memory(request.options);
-
+  int run(Processes& processes) override {
+    const PreparedRequest prepared = prepare_request(settings_, processes, [](const auto&) {});
+    const EpRequest& request = prepared.request;
     EpReport report(request);
     EpGroup group(request.options);
     report.describe(group);
-    if (table) emit(report.header());
+    if (processes.speaks() && request.json != "-") emit(report.header());
     try {
-      iterate(request, group, report);
+      iterate(request, group, report, processes.speaks());
     } catch (const EpFailure& e) {
       report.fail(e.what());
-      fmt::print(stderr, "ringer: {}\n", first_line(e.what()));
     }
     report.finish(group);
+    if (processes.speaks()) tell(report, prepared);
+    return report.ok() ? kExitOk : kExitFailed;
+  }
+
+ private:
+  static void tell(const EpReport& report, const PreparedRequest& prepared) {
+    const EpRequest& request = prepared.request;
+    if (!report.error().empty()) {
+      fmt::print(stderr, "ringer: {}\n", first_line(report.error()));
+    }
     try {
-      emit(table ? report.results() : text_of(report));
-      if (file) file->write(text_of(report));
+      emit(request.json != "-" ? report.results() : text_of(report));
+      if (prepared.json) prepared.json->write(text_of(report));
     } catch (const std::system_error& e) {
       if (report.ok()) throw;  // else the failed check is what the exit code must say
       fmt::print(stderr, "ringer: {}\n", e.what());
     }
-    if (report.ok()) return kExitOk;
+    if (report.ok()) return;
     if (!report.first_wrong().empty()) {
       fmt::print(stderr, "ringer: wrong result: {}\n", report.first_wrong());
     }
+    const bool alone = request.options.processes == nullptr;
     fmt::print(stderr, "{}\n",
-               request.options.deterministic
-                   ? "the same command line repeats this exactly"
-                   : "try the same with --deterministic, which repeats exactly");
-    return kExitFailed;
+               request.options.deterministic ? "the same command line repeats this exactly"
+               : alone ? "try the same with --deterministic, which repeats exactly"
+                       : "try the same in one process with --deterministic, which repeats exactly");
   }
 
- private:
-  static void iterate(const EpRequest& request, EpGroup& group, EpReport& report) {
+  static void iterate(const EpRequest& request, EpGroup& group, EpReport& report, bool visible) {
     const uint64_t total = uint64_t{request.warmup} + request.iterations;
-    Progress progress(total);
+    Progress progress(total, visible);
     for (uint64_t i = 0; i < total; ++i) {
       report.add(group.iterate(i), i >= request.warmup);
       progress.show(i + 1);

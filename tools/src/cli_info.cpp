@@ -7,6 +7,7 @@
 
 #include "cli.hpp"
 #include "machine.hpp"
+#include "processes.hpp"
 #include "routing.hpp"
 
 namespace ringer::tools {
@@ -52,6 +53,7 @@ void print_text(const MachineFacts& facts) {
              facts.gpu_trouble.empty() ? "" : " (" + facts.gpu_trouble + ")");
   print_verdicts("Backends", judge_backends(facts));
   print_verdicts("Tiers", judge_tiers(facts));
+  print_verdicts("Groups", judge_groups(mpi_version()));
 }
 
 nlohmann::ordered_json to_json(const std::vector<Verdict>& verdicts) {
@@ -86,6 +88,7 @@ void print_json(const MachineFacts& facts) {
         {"gpu_trouble", facts.gpu_trouble}}},
       {"backends", to_json(judge_backends(facts))},
       {"tiers", to_json(judge_tiers(facts))},
+      {"groups", to_json(judge_groups(mpi_version()))},
   };
   fmt::print("{}\n", root.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
@@ -100,8 +103,9 @@ class InfoCommand : public Command {
                     kRootVariable));
   }
   bool chosen() const override { return app_->parsed(); }
-  int run() override {
+  int run(Processes& processes) override {
     const MachineFacts facts = probe();
+    if (!processes.speaks()) return kExitOk;
     json_ ? print_json(facts) : print_text(facts);
     flush_stdout();
     return kExitOk;

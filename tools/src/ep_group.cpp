@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <exception>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 
 #include <ringer/ep/message.hpp>
-#include <ringer/soft/soft_backend.hpp>
 
-#include "ep_launcher.hpp"
-#include "ep_memory.hpp"
-#include "ep_reference.hpp"
-#include "ep_runner.hpp"
+#include "ep_group_impl.hpp"
 #include "random.hpp"
+#include "together.hpp"
 
 namespace ringer::tools {
 
@@ -20,42 +18,6 @@ namespace {
 
 // Proxies share this many threads: the machine has other work, too.
 constexpr uint32_t kProxyThreads = 2;
-
-}  // namespace
-
-struct EpGroup::Impl {
-  explicit Impl(const EpOptions& given);
-  ~Impl();
-
-  void set_up();
-  void prepare(uint64_t iteration);
-  double launch(EpOp op, ep::Phases phases);
-  void run_dispatch(PhaseTimes& times);
-  void run_experts();
-  void run_combine(PhaseTimes& times);
-  void download(EpOp op);
-  EpSamples sample(EpOp op, uint32_t launches);
-  void check(EpIteration& result);
-  void conclude(EpIteration& result);
-  bool pump();
-  void require_health(const char* name);
-
-  EpOptions options;
-  ep::Layout layout;
-  std::unique_ptr<EpLauncher> launcher;
-  sim::Fabric fabric;
-  soft::SoftBackend backend{fabric};
-  std::optional<sim::NicThread> nic_thread;
-  std::vector<std::unique_ptr<ep::Buffer>> buffers;
-  std::vector<FifoProxy*> proxies;
-  std::optional<FifoProxyThreads> proxy_threads;
-  std::vector<RankMemory> memory;
-  std::vector<RankInput> inputs;
-  std::vector<ep::DispatchArgs> dispatch_args;
-  std::vector<ep::CombineArgs> combine_args;
-};
-
-namespace {
 
 sim::NicConfig nic_config(const EpOptions& options, EpLauncher& launcher) {
   sim::NicConfig config = options.nic;
@@ -68,19 +30,34 @@ sim::NicConfig nic_config(const EpOptions& options, EpLauncher& launcher) {
 EpGroup::Impl::Impl(const EpOptions& given)
     : options(given),
       layout(ep::make_layout(given.config)),
-      launcher(given.device == EpDevice::cuda
-                   ? make_cuda_launcher(given)
-                   : make_host_launcher(given, [this] { return pump(); })),
+      launcher(make_launcher()),
       fabric(nic_config(given, *launcher)) {
-  set_up();
-  for (const auto& buffer : buffers) {
-    for (FifoProxy* proxy : buffer->proxies()) proxies.push_back(proxy);
-    memory.emplace_back(launcher->memory(buffer->rank()), options.config, layout);
-  }
+  together(options.processes, [this] {
+    set_up();
+    for (const auto& buffer : buffers) {
+      for (FifoProxy* proxy : buffer->proxies()) proxies.push_back(proxy);
+      memory.emplace_back(launcher->memory(static_cast<uint32_t>(memory.size())), options.config,
+                          layout);
+    }
+  });
+  for (const auto& buffer : buffers) queue_pairs += buffer->queue_pairs();
+  const auto all = all_values<uint32_t>(options.processes, {&queue_pairs, 1});
+  queue_pairs = std::accumulate(all.begin(), all.end(), 0u);
   if (!options.deterministic) {
     nic_thread.emplace(fabric);
     proxy_threads.emplace(proxies, kProxyThreads);
   }
+}
+
+std::unique_ptr<EpLauncher> EpGroup::Impl::make_launcher() {
+  std::unique_ptr<EpLauncher> made;
+  together(options.processes, [&] {
+    made = options.device == EpDevice::cuda
+               ? make_cuda_launcher(options)
+               : make_host_launcher(options, [this] { return pump(); });
+  });
+  made->share_devices();
+  return made;
 }
 
 // Nothing may be under way when windows go: everything posted has been waited for by some rank's
@@ -94,12 +71,22 @@ EpGroup::Impl::~Impl() {
     if (quiet) break;
     pump();
   }
+  close_peers();
+}
+
+// On all before the first goes: see ep::Buffer.
+void EpGroup::Impl::close_peers() {
+  for (const auto& buffer : buffers) {
+    if (buffer) buffer->close_peers();
+  }
 }
 
 void EpGroup::Impl::set_up() {
-  const uint32_t ranks = options.config.ranks;
-  const uint32_t per_node = options.ranks_per_node == 0 ? ranks : options.ranks_per_node;
-  LocalGroup group(ranks);
+  const uint32_t ranks = options.local_ranks();
+  const uint32_t per_node =
+      options.ranks_per_node == 0 ? options.config.ranks : options.ranks_per_node;
+  LocalGroup group =
+      options.processes == nullptr ? LocalGroup(ranks) : LocalGroup(ranks, *options.processes);
   buffers.resize(ranks);
   std::vector<std::exception_ptr> errors(ranks);
   {
@@ -108,8 +95,8 @@ void EpGroup::Impl::set_up() {
       threads.emplace_back([&, r] {
         try {
           const auto exchange = group.join(r);
-          const ep::RankPlacement placement{r / per_node, options.path, options.path_override,
-                                            &launcher->memory(r)};
+          const ep::RankPlacement placement{exchange->rank() / per_node, options.path,
+                                            options.path_override, &launcher->memory(r)};
           buffers[r] = std::make_unique<ep::Buffer>(*exchange, backend, options.config, placement);
           exchange->all_gather({});  // nobody leaves before all are through
         } catch (...) {
@@ -119,7 +106,9 @@ void EpGroup::Impl::set_up() {
     }
   }
   for (const auto& error : errors) {
-    if (error) std::rethrow_exception(error);
+    if (!error) continue;
+    close_peers();
+    std::rethrow_exception(error);
   }
 }
 
@@ -137,53 +126,24 @@ void EpGroup::Impl::prepare(uint64_t iteration) {
     inputs.push_back(
         make_input(options.config, *options.routing, r, Random::mix(options.seed) + iteration));
   }
-  for (uint32_t r = 0; r < options.config.ranks; ++r) {
-    const uint32_t tokens = inputs[r].routing.tokens;
+  for (uint32_t r = 0; r < buffers.size(); ++r) {
+    const RankInput& input = inputs[buffers[r]->rank()];
+    const uint32_t tokens = input.routing.tokens;
     const ep::CommonArgs common = buffers[r]->common_args();
-    memory[r].upload(inputs[r]);
+    memory[r].upload(input);
     dispatch_args.push_back(memory[r].dispatch_args(common, tokens));
     combine_args.push_back(memory[r].combine_args(common, tokens, options.zero_copy));
   }
 }
 
 double EpGroup::Impl::launch(EpOp op, ep::Phases phases) {
-  const double elapsed_us = launcher->run(op, phases, {dispatch_args, combine_args});
+  std::vector<double> us(1);
+  together(options.processes, [&] {
+    us[0] = launcher->run(op, phases, {dispatch_args, combine_args});
+  });
   require_health(to_string(op, phases));
-  return elapsed_us;
-}
-
-void EpGroup::Impl::require_health(const char* name) {
-  // One rank's error ends the others' waits: the one that knows a cause speaks for the group.
-  const auto weight = [](const ep::Buffer& buffer) {
-    const ep::FailureRecord record = buffer.failure_cause();
-    const bool flushed = record.syndrome == static_cast<uint32_t>(mlx5::Syndrome::flushed);
-    switch (static_cast<StatusCode>(record.code)) {
-      case StatusCode::ok:
-        return 0;
-      case StatusCode::aborted:
-        return 1;
-      case StatusCode::deadline:
-      case StatusCode::no_credit:
-        return 2;
-      case StatusCode::qp_error:
-        return flushed ? 3 : 5;
-      case StatusCode::invalid:
-        return 4;
-    }
-    return 0;
-  };
-  const auto worst =
-      std::max_element(buffers.begin(), buffers.end(),
-                       [&](const auto& a, const auto& b) { return weight(*a) < weight(*b); });
-  if (weight(**worst) != 0) {
-    throw EpFailure("rank " + std::to_string((*worst)->rank()) + ": " +
-                    (*worst)->describe_failure());
-  }
-  if (fabric.violation_count() != 0) {
-    throw EpFailure(std::string(name) + ": the NIC reports " +
-                    std::to_string(fabric.violation_count()) +
-                    " violations; the first: " + to_string(fabric.violations().front()));
-  }
+  raise_to_slowest(options.processes, us);
+  return us[0];
 }
 
 void EpGroup::Impl::run_dispatch(PhaseTimes& times) {
@@ -214,17 +174,17 @@ void EpGroup::Impl::download(EpOp op) {
     if (op == EpOp::dispatch) {
       memory[r].download_dispatch();
     } else {
-      memory[r].download_combine(inputs[r].routing.tokens);
+      memory[r].download_combine(inputs[buffers[r]->rank()].routing.tokens);
     }
   }
 }
 
 void EpGroup::Impl::run_experts() {
   const ep::Config& config = options.config;
-  for (uint32_t r = 0; r < config.ranks; ++r) {
+  for (uint32_t r = 0; r < memory.size(); ++r) {
     const RankMemory::Arrays& m = memory[r].host();
     for (uint32_t local = 0; local < config.experts_per_rank; ++local) {
-      const uint32_t expert = r * config.experts_per_rank + local;
+      const uint32_t expert = buffers[r]->rank() * config.experts_per_rank + local;
       const size_t first = local * layout.rows_per_expert();
       for (size_t row = first; row < first + m.recv_count.data()[local]; ++row) {
         const uint8_t* x = m.recv_x.data() + row * layout.payload_bytes;
@@ -238,22 +198,6 @@ void EpGroup::Impl::run_experts() {
                                options.zero_copy ? buffers[r]->combine_stage(local) : nullptr);
     }
   }
-}
-
-void EpGroup::Impl::check(EpIteration& result) {
-  const EpReference reference(options.config, inputs);
-  Differences dispatch, combine;
-  for (uint32_t r = 0; r < options.config.ranks; ++r) {
-    const uint16_t* out = memory[r].host().out.data();
-    reference.check_dispatch(r, memory[r].host_dispatch_args(), dispatch, result.digest);
-    reference.check_combine(r, out, combine);
-    result.digest =
-        hash_bytes(result.digest, out, size_t{inputs[r].routing.tokens} * layout.combine_bytes);
-  }
-  result.messages = reference.messages();
-  result.wrong_dispatch = dispatch.count;
-  result.wrong_combine = combine.count;
-  result.first_wrong = dispatch.count != 0 ? dispatch.first : combine.first;
 }
 
 EpGroup::EpGroup(const EpOptions& options) : impl_(std::make_unique<Impl>(options)) {}
@@ -284,63 +228,19 @@ EpBench EpGroup::bench(uint32_t launches) {
 }
 
 EpSamples EpGroup::Impl::sample(EpOp op, uint32_t launches) {
-  const EpSamples samples =
-      launcher->sample(op, options.split_phases, {dispatch_args, combine_args}, launches);
+  EpSamples samples;
+  together(options.processes, [&] {
+    samples = launcher->sample(op, options.split_phases, {dispatch_args, combine_args}, launches);
+  });
   require_health(to_string(op, ep::Phases::both));
+  raise_to_slowest(options.processes, samples.send);
+  raise_to_slowest(options.processes, samples.receive);
+  raise_to_slowest(options.processes, samples.total);
+  for (size_t i = 0; i < samples.send.size(); ++i) {
+    samples.total[i] = samples.send[i] + samples.receive[i];
+  }
   download(op);
   return samples;
 }
-
-void EpGroup::Impl::conclude(EpIteration& result) {
-  uint64_t rows = 0;
-  for (const RankMemory& m : memory) {
-    for (uint32_t local = 0; local < options.config.experts_per_rank; ++local)
-      rows += m.host().recv_count.data()[local];
-  }
-  result.messages = rows;
-  result.dispatch_bytes = rows * (layout.payload_bytes + layout.scale_bytes) / options.config.ranks;
-  result.combine_bytes = rows * layout.combine_bytes / options.config.ranks;
-  if (options.check) check(result);
-}
-
-const EpOptions& EpGroup::options() const { return impl_->options; }
-
-std::string EpGroup::path_table() const {
-  return ep::format_paths(impl_->buffers[0]->paths(), impl_->options.config.ranks);
-}
-
-std::string EpGroup::path_summary() const {
-  std::string summary;
-  const uint32_t ranks = impl_->options.config.ranks;
-  for (uint32_t i = 0; i < ranks * ranks; ++i) {
-    if (i / ranks == i % ranks) continue;
-    const std::string path = ep::to_string(impl_->buffers[0]->paths()[i].path);
-    if (!summary.empty() && summary != path) return "mixed";
-    summary = path;
-  }
-  return summary.empty() ? "ipc" : summary;
-}
-
-uint32_t EpGroup::queue_pairs() const {
-  uint32_t count = 0;
-  for (const auto& buffer : impl_->buffers) count += buffer->queue_pairs();
-  return count;
-}
-
-NicTotals EpGroup::nic_totals() const {
-  NicTotals totals;
-  for (uint32_t r = 0; r < impl_->options.config.ranks; ++r) {
-    const sim::NicCounters& c = impl_->fabric.nic(r).counters();
-    totals.doorbells += c.doorbells;
-    totals.wqes += c.wqes;
-    totals.cqes += c.cqes;
-    totals.error_cqes += c.error_cqes;
-    totals.bytes_moved += c.bytes_moved;
-  }
-  return totals;
-}
-
-ep::Buffer& EpGroup::buffer(uint32_t rank) { return *impl_->buffers[rank]; }
-sim::Fabric& EpGroup::fabric() { return impl_->fabric; }
 
 }  // namespace ringer::tools

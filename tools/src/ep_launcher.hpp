@@ -18,7 +18,7 @@ struct EpOptions;
 
 enum class EpOp { dispatch, combine };
 
-/// The arguments of all ranks, for both operations.
+/// The arguments of this process's ranks, for both operations.
 struct EpArgs {
   std::span<const ep::DispatchArgs> dispatch;
   std::span<const ep::CombineArgs> combine;
@@ -29,16 +29,20 @@ struct EpSamples {
   std::vector<double> total, send, receive;
 };
 
+/// Launches on this process's ranks, all processes of a run at the same time: no launch waits for
+/// another process's host. Collective, but for memory().
 class EpLauncher {
  public:
   virtual ~EpLauncher() = default;
+  /// Learns which ranks of other processes use the same devices. Before anything is launched.
+  virtual void share_devices() {}
   /// Memory of a rank's kernels.
-  virtual KernelMemory& memory(uint32_t rank) = 0;
-  /// Runs one operation on all ranks together; returns the slowest rank's microseconds. Throws
-  /// EpFailure if it cannot end.
+  virtual KernelMemory& memory(uint32_t local_rank) = 0;
+  /// Runs one operation on all ranks together; returns the slowest one's microseconds, of this
+  /// process's. Throws EpFailure if it cannot end.
   virtual double run(EpOp op, ep::Phases phases, const EpArgs& args) = 0;
-  /// Runs one operation `launches` times with nothing in between; the slowest rank's microseconds
-  /// of each. A GPU replays a recorded graph, so that the host is not in the way, and a sample of a
+  /// Runs one operation `launches` times with nothing in between; as long as run() says, for each.
+  /// A GPU replays a recorded graph, so that the host is not in the way, and a sample of a
   /// whole operation is the mean of ten launches.
   virtual EpSamples sample(EpOp op, bool split, const EpArgs& args, uint32_t launches) = 0;
 };
@@ -47,7 +51,7 @@ class EpLauncher {
 std::unique_ptr<EpLauncher> make_host_launcher(const EpOptions& options,
                                                std::function<bool()> pump);
 
-/// A GPU for each rank, in turn; all of them in this process. Throws BackendError if this build or
+/// A GPU for each rank of a host, in turn. Throws BackendError if this build or
 /// machine has none.
 std::unique_ptr<EpLauncher> make_cuda_launcher(const EpOptions& options);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 
 #include "ep_launcher.hpp"
 #include "ep_runner.hpp"
+#include "together.hpp"
 
 namespace ringer::tools {
 
@@ -50,35 +52,69 @@ struct Recording {
   std::vector<Event> events;
 };
 
+// How many ranks of this host come before this process's first.
+uint32_t ranks_before(const EpOptions& options) {
+  const uint64_t host = host_identity();
+  const auto hosts = all_values<uint64_t>(options.processes, {&host, 1});
+  const uint32_t before = options.first_rank() / options.local_ranks();
+  return static_cast<uint32_t>(std::count(hosts.begin(), hosts.begin() + before, host)) *
+         options.local_ranks();
+}
+
+/// Which GPU a rank is on, the same for all processes.
+struct DeviceId {
+  explicit DeviceId(int device) {
+    cudaDeviceProp properties;
+    check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+    std::memcpy(bytes, &properties.uuid, sizeof(bytes));
+  }
+  DeviceId() = default;
+  bool operator==(const DeviceId& other) const {
+    return std::memcmp(bytes, other.bytes, sizeof(bytes)) == 0;
+  }
+  char bytes[16];
+};
+
 class CudaLauncher : public EpLauncher {
  public:
-  explicit CudaLauncher(const EpOptions& options) {
+  explicit CudaLauncher(const EpOptions& options) : options_(options) {
+    const uint32_t first = ranks_before(options);  // collective: before anything that may fail
     prepare_environment();
     const char* trouble = "";
     const uint32_t devices = cuda::count_gpus(&trouble);
     if (devices == 0) throw BackendError(std::string("device cuda: ") + trouble);
-    const uint32_t ranks = options.config.ranks;
     const auto placement = options.shared_memory_only() ? cuda::WindowPlacement::gpu
                                                         : cuda::WindowPlacement::pinned_host;
-    for (uint32_t r = 0; r < ranks; ++r) {
-      const auto device = static_cast<int>(r % devices);
+    for (uint32_t r = 0; r < options.local_ranks(); ++r) {
+      const auto device = static_cast<int>((first + r) % devices);
       memories_.push_back(cuda::make_cuda_memory(device, placement));
       check(cudaSetDevice(device), "cudaSetDevice");
       cudaStream_t stream = nullptr;
       check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
       streams_.push_back({device, {stream, &cudaStreamDestroy}});
     }
-    shape_ = ep::widest_launch(ep::make_layout(options.config), (ranks + devices - 1) / devices);
-    if (options.blocks != 0) shape_.blocks = std::min(shape_.blocks, options.blocks);
-    if (options.warps_per_block != 0) {
-      shape_.warps_per_block = std::min(shape_.warps_per_block, options.warps_per_block);
+  }
+
+  void share_devices() override {
+    std::vector<DeviceId> mine;
+    for (const RankStream& rank : streams_) mine.emplace_back(rank.device);
+    const auto all = all_values<DeviceId>(options_.processes, mine);
+    ptrdiff_t sharers = 1;
+    for (const DeviceId& device : mine) {
+      sharers = std::max(sharers, std::count(all.begin(), all.end(), device));
+    }
+    shape_ = ep::widest_launch(ep::make_layout(options_.config), static_cast<uint32_t>(sharers));
+    if (options_.blocks != 0) shape_.blocks = std::min(shape_.blocks, options_.blocks);
+    if (options_.warps_per_block != 0) {
+      shape_.warps_per_block = std::min(shape_.warps_per_block, options_.warps_per_block);
     }
   }
 
-  KernelMemory& memory(uint32_t rank) override { return *memories_[rank]; }
+  KernelMemory& memory(uint32_t local_rank) override { return *memories_[local_rank]; }
 
   double run(EpOp op, ep::Phases phases, const EpArgs& args) override {
     std::vector<Event> begins, ends;
+    start_together(options_.processes);
     for (uint32_t r = 0; r < streams_.size(); ++r) {
       use(r);
       begins.push_back(make_event());
@@ -123,6 +159,7 @@ class CudaLauncher : public EpLauncher {
     for (uint32_t r = 0; r < streams_.size(); ++r) {
       recordings.push_back(record(op, split, args, r, count, together));
     }
+    start_together(options_.processes);
     for (uint32_t r = 0; r < streams_.size(); ++r) {
       use(r);
       check(cudaGraphLaunch(recordings[r].graph.get(), stream(r)), "cudaGraphLaunch");
@@ -191,6 +228,7 @@ class CudaLauncher : public EpLauncher {
     return recording;
   }
 
+  EpOptions options_;
   std::vector<std::unique_ptr<KernelMemory>> memories_;
   std::vector<RankStream> streams_;
   ep::LaunchShape shape_{};

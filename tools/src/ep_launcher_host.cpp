@@ -10,6 +10,7 @@
 
 #include "ep_launcher.hpp"
 #include "ep_runner.hpp"
+#include "together.hpp"
 
 namespace ringer::tools {
 
@@ -18,22 +19,24 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 void run_kernel(EpOp op, ep::Phases phases, const sim::FiberPlatform& p, sim::SimtWarp w,
-                const EpArgs& args, uint32_t rank) {
+                const EpArgs& args, uint32_t local_rank) {
   const bool send = phases != ep::Phases::receive;
   const bool receive = phases != ep::Phases::send;
   if (op == EpOp::dispatch) {
-    if (send) ep::dispatch_send(p, w, args.dispatch[rank]);
-    if (receive) ep::dispatch_receive(p, w, args.dispatch[rank]);
+    if (send) ep::dispatch_send(p, w, args.dispatch[local_rank]);
+    if (receive) ep::dispatch_receive(p, w, args.dispatch[local_rank]);
   } else {
-    if (send) ep::combine_send(p, w, args.combine[rank]);
-    if (receive) ep::combine_receive(p, w, args.combine[rank]);
+    if (send) ep::combine_send(p, w, args.combine[local_rank]);
+    if (receive) ep::combine_receive(p, w, args.combine[local_rank]);
   }
 }
 
 class HostLauncher : public EpLauncher {
  public:
   HostLauncher(const EpOptions& options, std::function<bool()> pump)
-      : ranks_(options.config.ranks),
+      : processes_(options.processes),
+        first_rank_(options.first_rank()),
+        ranks_(options.local_ranks()),
         blocks_(options.blocks),
         warps_(options.warps_per_block),
         shared_bytes_(warps_ == 0 ? 0 : ep::shared_bytes(ep::make_layout(options.config), warps_)),
@@ -46,17 +49,18 @@ class HostLauncher : public EpLauncher {
     }
   }
 
-  KernelMemory& memory(uint32_t /*rank*/) override { return host_memory(); }
+  KernelMemory& memory(uint32_t /*local_rank*/) override { return host_memory(); }
 
   double run(EpOp op, ep::Phases phases, const EpArgs& args) override {
     const std::string name = to_string(op, phases);
     std::vector<sim::Grid> grids;
     for (uint32_t r = 0; r < ranks_; ++r) {
-      grids.push_back({"rank " + std::to_string(r) + " " + name, blocks_, warps_, shared_bytes_,
-                       [this, op, phases, &args, r](sim::SimtWarp warp) {
+      grids.push_back({"rank " + std::to_string(first_rank_ + r) + " " + name, blocks_, warps_,
+                       shared_bytes_, [this, op, phases, &args, r](sim::SimtWarp warp) {
                          run_kernel(op, phases, sim::FiberPlatform(executor_), warp, args, r);
                        }});
     }
+    start_together(processes_);
     const auto start = Clock::now();
     const sim::LaunchReport report = executor_.launch(grids);
     const std::chrono::duration<double, std::micro> elapsed = Clock::now() - start;
@@ -79,7 +83,9 @@ class HostLauncher : public EpLauncher {
   }
 
  private:
-  uint32_t ranks_;
+  Exchange* processes_;
+  uint32_t first_rank_;
+  uint32_t ranks_;  // of this process
   uint32_t blocks_;
   uint32_t warps_;
   uint32_t shared_bytes_;

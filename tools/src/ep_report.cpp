@@ -74,12 +74,12 @@ void EpReport::add(const EpIteration& iteration, bool timed) {
   combine_bytes_ += iteration.combine_bytes;
 }
 
-void EpReport::describe(EpGroup& group) {
+void EpReport::describe(const EpGroup& group) {
   queue_pairs_ = group.queue_pairs();
   paths_ = group.path_table();
   path_summary_ = group.path_summary();
   const uint32_t ranks = request_.options.config.ranks;
-  const auto& paths = group.buffer(0).paths();
+  const auto& paths = group.paths();
   path_matrix_.assign(ranks, {});
   for (size_t i = 0; i < paths.size(); ++i) {
     const bool self = i / ranks == i % ranks;
@@ -87,7 +87,7 @@ void EpReport::describe(EpGroup& group) {
   }
 }
 
-void EpReport::finish(const EpGroup& group) { nic_ = group.nic_totals(); }
+void EpReport::finish(EpGroup& group) { nic_ = group.nic_totals(); }
 
 std::vector<ReportRow> EpReport::rows() const {
   const std::string dtype = ep::to_string(request_.options.config.dtype);
@@ -114,8 +114,10 @@ std::string EpReport::header() const {
   const auto line = [&text](const std::string& what) { text += "# " + what + "\n"; };
   line(fmt::format("ringer {} ep", kVersion));
   line(fmt::format("tier         {}; backend sim", kTier));
-  line(fmt::format("ranks        {} on {} node{}", c.ranks, nodes_of(o),
-                   nodes_of(o) == 1 ? "" : "s"));
+  const uint32_t processes = o.config.ranks / o.local_ranks();
+  line(fmt::format("ranks        {} on {} node{}{}", c.ranks, nodes_of(o),
+                   nodes_of(o) == 1 ? "" : "s",
+                   processes == 1 ? "" : fmt::format(", in {} processes", processes)));
   line(fmt::format("shape        {} tokens a rank, hidden {}, topk {}, {} experts ({} a rank)",
                    c.max_tokens, c.hidden, c.topk, c.experts(), c.experts_per_rank));
   line(fmt::format("dtype        {} dispatch, bf16 combine", ep::to_string(c.dtype)));
@@ -183,6 +185,7 @@ nlohmann::ordered_json EpReport::json() const {
   root["environment"] = {{"tier", kTier}, {"backend", "sim"}, {"deterministic", o.deterministic}};
   root["shape"] = {{"ranks", c.ranks},
                    {"nodes", nodes_of(o)},
+                   {"processes", c.ranks / o.local_ranks()},
                    {"tokens", c.max_tokens},
                    {"hidden", c.hidden},
                    {"topk", c.topk},

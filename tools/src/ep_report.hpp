@@ -43,13 +43,14 @@ class EpReport {
 
   void add(const EpIteration& iteration, bool timed);
   /// What stands once the group exists and what stands when it is done.
-  void describe(EpGroup& group);
-  void finish(const EpGroup& group);
+  void describe(const EpGroup& group);
+  void finish(EpGroup& group);
   /// The run ended before its end, for this reason.
   void fail(const std::string& reason) { error_ = reason; }
 
   bool ok() const { return error_.empty() && wrong_dispatch_ + wrong_combine_ == 0; }
   const std::string& first_wrong() const { return first_wrong_; }
+  const std::string& error() const { return error_; }  ///< why the run ended early, or empty
 
   /// Header: everything known before the first iteration.
   std::string header() const;

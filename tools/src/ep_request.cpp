@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 
 #include "machine.hpp"
+#include "processes.hpp"
 #include "routing.hpp"
+#include "together.hpp"
 
 namespace ringer::tools {
 
@@ -57,8 +59,19 @@ AnyDoorbell read_doorbell(const Setting& setting) {
   setting.reject("'" + text + "' is none of tail, every:K, adaptive");
 }
 
-void read_shape(const Settings& settings, ep::Config& config) {
-  config.ranks = settings.get("ranks").number32(1, kMaxRanks);
+// One rank a process unless the user wants more.
+uint32_t read_ranks(const Setting& ranks, Exchange* processes) {
+  if (processes == nullptr) return ranks.number32(1, kMaxRanks);
+  const uint32_t count = ranks.given() ? ranks.number32(1, kMaxRanks) : processes->ranks();
+  if (count % processes->ranks() != 0) {
+    ranks.reject(ranks.text() + " is not a multiple of the " + std::to_string(processes->ranks()) +
+                 " processes");
+  }
+  return count;
+}
+
+void read_shape(const Settings& settings, Exchange* processes, ep::Config& config) {
+  config.ranks = read_ranks(settings.get("ranks"), processes);
   config.max_tokens = settings.get("tokens").number32(1, kMaxTokens);
   const Setting hidden = settings.get("hidden");
   config.hidden = hidden.number32(1, kMaxHidden);
@@ -143,9 +156,9 @@ void read_launch(const Settings& settings, EpOptions& options) {
   const Setting blocks = settings.get("blocks");
   options.blocks = blocks.number32(1, kMaxBlocks);
   options.warps_per_block = settings.get("warps").number32(1, kMaxWarpsPerBlock);
-  const uint64_t warps = uint64_t{options.config.ranks} * options.blocks * options.warps_per_block;
+  const uint64_t warps = uint64_t{options.local_ranks()} * options.blocks * options.warps_per_block;
   if (warps > kMaxWarpsAtOnce) {
-    blocks.reject(std::to_string(options.config.ranks) + " ranks x " +
+    blocks.reject(std::to_string(options.local_ranks()) + " ranks x " +
                   std::to_string(options.blocks) + " blocks x " +
                   std::to_string(options.warps_per_block) + " warps are more than " +
                   std::to_string(kMaxWarpsAtOnce) + " warps at once");
@@ -154,6 +167,10 @@ void read_launch(const Settings& settings, EpOptions& options) {
   options.split_phases = settings.get("phases").one_of<bool>({{"both", false}, {"split", true}});
   const Setting deterministic = settings.get("deterministic");
   options.deterministic = deterministic.boolean();
+  if (options.deterministic && options.processes != nullptr) {
+    deterministic.reject("needs one process, but there are " +
+                         std::to_string(options.processes->ranks()));
+  }
   options.device =
       settings.get("device").one_of<EpDevice>({{"host", EpDevice::host}, {"cuda", EpDevice::cuda}});
   if (options.device == EpDevice::cuda) {
@@ -186,14 +203,53 @@ double estimated_bytes(const EpOptions& options) {
   constexpr double kPerQueuePair = 4096;  // heads, records and what the NIC keeps
   const double rings =
       ranks * peers * c.experts_per_rank * (c.ring_wqebbs * kWqebbBytes * cq + kPerQueuePair);
-  return windows + buffers + rings;
+  // Each process has all inputs, and the reference's copy of them.
+  const double copies = 2 * tokens * token_bytes * (ranks / options.local_ranks() - 1);
+  return windows + buffers + rings + copies;
+}
+
+EpRequest read_ep_request(const Settings& settings, Exchange* processes) {
+  constexpr uint32_t kMaxIterations = 1'000'000;
+  require_backend(settings.get("backend"));
+  EpRequest request;
+  request.options.processes = processes;
+  read_shape(settings, processes, request.options.config);
+  read_transport(settings, request.options);
+  read_launch(settings, request.options);
+  request.iterations = settings.get("iters").number32(1, kMaxIterations);
+  request.warmup = settings.get("warmup").number32(0, kMaxIterations);
+  request.json = settings.get("json").text();
+  read_routing(settings, request);
+  return request;
+}
+
+// Throws UsageError, naming the option.
+std::optional<OutputFile> open_json(const Settings& settings, const EpRequest& request) {
+  if (request.json.empty() || request.json == "-") return std::nullopt;
+  try {
+    return OutputFile(request.json);
+  } catch (const UsageError& e) {
+    settings.get("json").reject(e.what());
+  }
+}
+
+void require_memory(const EpOptions& options) {
+  const double needed = estimated_bytes(options);
+  const auto available = static_cast<double>(available_memory("/"));
+  if (available > 0 && needed > available) {
+    throw BackendError(
+        fmt::format("this shape touches about {:.1f} GiB of memory, but only {:.1f} "
+                    "GiB are available",
+                    needed / 0x1p30, available / 0x1p30));
+  }
 }
 
 }  // namespace
 
 void declare_ep_settings(Settings& s) {
   const std::string kShape = "Shape", kPaths = "Paths and queues", kRun = "Run", kOut = "Output";
-  s.add("ranks", "N", "4", "Ranks, all in this process", kShape);
+  s.add("ranks", "N", "4", "Ranks; under mpirun spread over its processes", kShape,
+        "4; under mpirun one a process");
   s.add("ranks-per-node", "N", "1", "Ranks that share memory; 0: all", kShape,
         "1; 0 with --path ipc");
   s.add("tokens", "N", "128", "Tokens per rank and call", kShape, "128, or what the file has");
@@ -229,38 +285,17 @@ void declare_ep_settings(Settings& s) {
   s.add("json", "FILE", "", "Also write the result as JSON; '-': stdout, no table", kOut);
 }
 
-EpRequest read_ep_request(const Settings& settings) {
-  constexpr uint32_t kMaxIterations = 1'000'000;
-  require_backend(settings.get("backend"));
-  EpRequest request;
-  read_shape(settings, request.options.config);
-  read_transport(settings, request.options);
-  read_launch(settings, request.options);
-  request.iterations = settings.get("iters").number32(1, kMaxIterations);
-  request.warmup = settings.get("warmup").number32(0, kMaxIterations);
-  request.json = settings.get("json").text();
-  read_routing(settings, request);
-  return request;
-}
-
-std::optional<OutputFile> open_json(const Settings& settings, const EpRequest& request) {
-  if (request.json.empty() || request.json == "-") return std::nullopt;
-  try {
-    return OutputFile(request.json);
-  } catch (const UsageError& e) {
-    settings.get("json").reject(e.what());
-  }
-}
-
-void require_memory(const EpOptions& options) {
-  const double needed = estimated_bytes(options);
-  const auto available = static_cast<double>(available_memory("/"));
-  if (available > 0 && needed > available) {
-    throw BackendError(
-        fmt::format("this shape touches about {:.1f} GiB of memory, but only {:.1f} "
-                    "GiB are available",
-                    needed / 0x1p30, available / 0x1p30));
-  }
+PreparedRequest prepare_request(const Settings& settings, Processes& processes,
+                                const std::function<void(const EpRequest&)>& refuse) {
+  PreparedRequest prepared;
+  require_same(processes.exchange(), settings.text("json"), "options");
+  together(processes.exchange(), [&] {
+    prepared.request = read_ep_request(settings, processes.exchange());
+    refuse(prepared.request);
+    if (processes.speaks()) prepared.json = open_json(settings, prepared.request);
+    require_memory(prepared.request.options);
+  });
+  return prepared;
 }
 
 }  // namespace ringer::tools

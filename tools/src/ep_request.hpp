@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -11,6 +12,8 @@
 #include "settings.hpp"
 
 namespace ringer::tools {
+
+class Processes;
 
 struct EpRequest {
   EpOptions options;
@@ -22,14 +25,17 @@ struct EpRequest {
 
 void declare_ep_settings(Settings& settings);
 
-/// Throws UsageError (the request makes no sense) or BackendError (this build cannot run it).
-EpRequest read_ep_request(const Settings& settings);
+/// A request that nothing speaks against.
+struct PreparedRequest {
+  EpRequest request;
+  /// The file that the result goes to as well; none for stdout, and in processes that do not speak.
+  std::optional<OutputFile> json;
+};
 
-/// The file that the result goes to as well; none for stdout. Throws UsageError, naming the option,
-/// if it cannot be written.
-std::optional<OutputFile> open_json(const Settings& settings, const EpRequest& request);
-
-/// Throws BackendError if a run of `options` touches more memory than there is.
-void require_memory(const EpOptions& options);
+/// Collective. Throws UsageError (the request, or what `refuse` finds in it, makes no sense; the
+/// file cannot be written) or BackendError (this build cannot run it; it touches more memory than
+/// there is).
+PreparedRequest prepare_request(const Settings& settings, Processes& processes,
+                                const std::function<void(const EpRequest&)>& refuse);
 
 }  // namespace ringer::tools

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs expert-parallel dispatch and combine with all ranks in this process, on the software NIC and
-// the host executor, and checks every result against a serial reference.
+// Runs expert-parallel dispatch and combine, with all ranks in this process or spread over several,
+// and checks every result against a serial reference.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,15 @@ struct EpOptions {
   bool deterministic = false;
   uint32_t pump_wqes = 1;
   uint64_t schedule_seed = 0;  ///< sim::SimtOptions::seed
+  /// The processes that the ranks are spread over, in blocks of equal size; null: all are here.
+  Exchange* processes = nullptr;
 
+  uint32_t local_ranks() const {
+    return processes == nullptr ? config.ranks : config.ranks / processes->ranks();
+  }
+  uint32_t first_rank() const {
+    return processes == nullptr ? 0 : processes->rank() * local_ranks();
+  }
   /// True if no pair of ranks needs a NIC.
   bool shared_memory_only() const {
     const bool one_node = ranks_per_node == 0 || ranks_per_node >= config.ranks;
@@ -91,7 +99,8 @@ class EpFailure : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// All ranks of one group.
+/// This process's ranks of one group. With several processes, construction and all methods that are
+/// not const are collective: they return the same in all, or throw the same (SharedMark) in all.
 class EpGroup {
  public:
   /// Throws std::invalid_argument (bad shape; exit code 2) or BackendError (the environment cannot
@@ -109,13 +118,14 @@ class EpGroup {
   EpBench bench(uint32_t launches);
 
   const EpOptions& options() const;
-  /// The paths between all ranks, for people.
+  /// The paths between all ranks, row by row, and for people.
+  const std::vector<ep::PathChoice>& paths() const;
   std::string path_table() const;
   /// One word for the whole group: "ibgda", "ipc", "fifo" or "mixed".
   std::string path_summary() const;
   uint32_t queue_pairs() const;  ///< of all ranks
-  NicTotals nic_totals() const;
-  ep::Buffer& buffer(uint32_t rank);
+  NicTotals nic_totals();        ///< of all ranks
+  ep::Buffer& buffer(uint32_t local_rank);
   sim::Fabric& fabric();
 
  private:

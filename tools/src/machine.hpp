@@ -59,5 +59,7 @@ struct Verdict {
 
 std::vector<Verdict> judge_backends(const MachineFacts& facts);
 std::vector<Verdict> judge_tiers(const MachineFacts& facts);
+/// How ranks may be spread over processes; `mpi` is what this build has, or "".
+std::vector<Verdict> judge_groups(const std::string& mpi);
 
 }  // namespace ringer::tools

@@ -73,4 +73,12 @@ std::vector<Verdict> judge_tiers(const MachineFacts& facts) {
   };
 }
 
+std::vector<Verdict> judge_groups(const std::string& mpi) {
+  return {
+      {"one process", "all ranks in this process, by any path", true, "needs nothing"},
+      {"mpirun", "ranks in several processes, by shared windows", !mpi.empty(),
+       mpi.empty() ? kNotBuilt : mpi},
+  };
+}
+
 }  // namespace ringer::tools

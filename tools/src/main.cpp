@@ -14,7 +14,9 @@
 #include <ringer/control_plane.hpp>
 
 #include "cli.hpp"
+#include "processes.hpp"
 #include "routing.hpp"
+#include "together.hpp"
 
 namespace ringer::tools {
 
@@ -38,30 +40,36 @@ class HelpFormatter : public CLI::Formatter {
   }
 };
 
-int complain(int exit_code, const std::string& cause, const std::string& advice) {
-  fmt::print(stderr, "ringer: {}\n{}\n", one_line(cause), advice);
-  return exit_code;
+/// An exit code and two lines for people.
+struct Complaint {
+  int exit_code;
+  std::string cause;
+  std::string advice;
+};
+
+// About the exception that is being handled.
+Complaint current_complaint(const std::string& help) {
+  try {
+    throw;
+  } catch (const UsageError& e) {
+    return {kExitUsage, e.what(), help};
+  } catch (const std::invalid_argument& e) {
+    return {kExitUsage, e.what(), help};
+  } catch (const BackendError& e) {
+    return {kExitEnvironment, e.what(), "run 'ringer info' to see what this machine can run"};
+  } catch (const std::bad_alloc&) {
+    return {kExitEnvironment, "out of memory", "try a smaller shape"};
+  } catch (const std::system_error& e) {
+    return {kExitEnvironment, e.what(), "the run is over; make room for its result"};
+  } catch (const std::exception& e) {
+    return {kExitFailed, std::string("internal error: ") + e.what(),
+            "please report this with the command line"};
+  }
 }
 
-// What `run` throws, as an exit code and two lines for people.
-int run(Command& command, const std::string& help) {
-  const std::string kAskInfo = "run 'ringer info' to see what this machine can run";
-  try {
-    return command.run();
-  } catch (const UsageError& e) {
-    return complain(kExitUsage, e.what(), help);
-  } catch (const std::invalid_argument& e) {
-    return complain(kExitUsage, e.what(), help);
-  } catch (const BackendError& e) {
-    return complain(kExitEnvironment, e.what(), kAskInfo);
-  } catch (const std::bad_alloc&) {
-    return complain(kExitEnvironment, "out of memory", "try a smaller shape");
-  } catch (const std::system_error& e) {
-    return complain(kExitEnvironment, e.what(), "the run is over; make room for its result");
-  } catch (const std::exception& e) {
-    return complain(kExitFailed, std::string("internal error: ") + e.what(),
-                    "please report this with the command line");
-  }
+int complain(const Complaint& complaint) {
+  fmt::print(stderr, "ringer: {}\n{}\n", one_line(complaint.cause), complaint.advice);
+  return complaint.exit_code;
 }
 
 // "try 'ringer bench ep --help'", as far as subcommands were named.
@@ -73,39 +81,70 @@ std::string ask_help(const CLI::App& app) {
   return "try '" + path + " --help'";
 }
 
-int parse_and_run(int argc, char** argv) {
-  CLI::App app("GPU-initiated RDMA, simulation first", "ringer");
-  app.set_version_flag("--version", std::string("ringer ") + kVersion);
-  app.require_subcommand(1);
-  const auto formatter = std::make_shared<HelpFormatter>();
-  formatter->column_width(30);
-  app.formatter(formatter);
-  CLI::App* bench = app.add_subcommand("bench", "Measure one thing, and check what it did");
-  bench->require_subcommand(1);
-  std::vector<std::unique_ptr<Command>> commands;
-  commands.push_back(add_ep_command(app));
-  commands.push_back(add_bench_ep_command(*bench));
-  commands.push_back(add_bench_post_command(*bench));
-  commands.push_back(add_bench_put_bw_command(*bench));
-  commands.push_back(add_bench_ping_pong_command(*bench));
-  commands.push_back(add_info_command(app));
-  app.footer("Exit codes: 0 ok, 1 a check failed, 2 bad usage, 3 cannot run here.");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& e) {
-    app.exit(e);
-    flush_stdout();
-    return kExitOk;
-  } catch (const CLI::RequiredError& e) {
-    const auto rest = app.remaining();
-    const std::string cause = rest.empty() ? e.what() : "there is no subcommand '" + rest[0] + "'";
-    return complain(kExitUsage, cause, "try 'ringer --help'");
-  } catch (const CLI::ParseError& e) {
-    return complain(kExitUsage, e.what(), ask_help(app));
+/// The command line, and what it can name.
+class Ringer {
+ public:
+  Ringer() : app_("GPU-initiated RDMA, simulation first", "ringer") {
+    app_.set_version_flag("--version", std::string("ringer ") + kVersion);
+    app_.require_subcommand(1);
+    const auto formatter = std::make_shared<HelpFormatter>();
+    formatter->column_width(30);
+    app_.formatter(formatter);
+    CLI::App* bench = app_.add_subcommand("bench", "Measure one thing, and check what it did");
+    bench->require_subcommand(1);
+    commands_.push_back(add_ep_command(app_));
+    commands_.push_back(add_bench_ep_command(*bench));
+    commands_.push_back(add_bench_post_command(*bench));
+    commands_.push_back(add_bench_put_bw_command(*bench));
+    commands_.push_back(add_bench_ping_pong_command(*bench));
+    commands_.push_back(add_info_command(app_));
+    app_.footer("Exit codes: 0 ok, 1 a check failed, 2 bad usage, 3 cannot run here.");
   }
-  const auto chosen = std::find_if(commands.begin(), commands.end(),
-                                   [](const auto& command) { return command->chosen(); });
-  return run(**chosen, ask_help(app));
+
+  int run(int argc, char** argv, Processes& processes) {
+    Command* chosen = nullptr;
+    together(processes.exchange(), [&] { chosen = parse(argc, argv, processes.speaks()); });
+    return chosen == nullptr ? int{kExitOk} : chosen->run(processes);
+  }
+
+  std::string ask_help() const { return tools::ask_help(app_); }
+
+ private:
+  // Null if the answer was help or the version. Throws UsageError.
+  Command* parse(int argc, char** argv, bool speaks) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::Success& e) {
+      if (speaks) app_.exit(e);
+      flush_stdout();
+      return nullptr;
+    } catch (const CLI::RequiredError& e) {
+      const auto rest = app_.remaining();
+      throw UsageError(rest.empty() ? e.what() : "there is no subcommand '" + rest[0] + "'");
+    } catch (const CLI::ParseError& e) {
+      throw UsageError(e.what());
+    }
+    const auto chosen = std::find_if(commands_.begin(), commands_.end(),
+                                     [](const auto& command) { return command->chosen(); });
+    return chosen->get();
+  }
+
+  CLI::App app_;
+  std::vector<std::unique_ptr<Command>> commands_;
+};
+
+int run(int argc, char** argv) {
+  Ringer ringer;
+  const auto processes = join_processes();
+  try {
+    return ringer.run(argc, argv, *processes);
+  } catch (const std::exception& error) {
+    const Complaint complaint = current_complaint(ringer.ask_help());
+    const bool shared = dynamic_cast<const SharedMark*>(&error) != nullptr;
+    if (processes->speaks() || !shared) complain(complaint);
+    if (!shared) processes->abort(complaint.exit_code);  // the others may wait for this one
+    return complaint.exit_code;
+  }
 }
 
 }  // namespace
@@ -119,10 +158,10 @@ void flush_stdout() {
 }  // namespace ringer::tools
 
 int main(int argc, char** argv) {
+  using namespace ringer::tools;
   try {
-    return ringer::tools::parse_and_run(argc, argv);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "ringer: %s\n", e.what());
-    return ringer::tools::kExitEnvironment;
+    return run(argc, argv);
+  } catch (const std::exception&) {
+    return complain(current_complaint("try 'ringer --help'"));
   }
 }

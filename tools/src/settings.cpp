@@ -66,6 +66,14 @@ void Settings::add_flag(const std::string& name, bool fallback, const std::strin
   entries_[name] = {option, fallback ? "true" : "false", true};
 }
 
+std::string Settings::text(const std::string& except) const {
+  std::string all;
+  for (const auto& [name, entry] : entries_) {
+    if (name != except) all += name + "=" + get(name).text() + "\n";
+  }
+  return all;
+}
+
 Setting Settings::get(const std::string& name) const {
   const Entry& entry = entries_.at(name);
   const std::string option = "--" + name;

@@ -66,6 +66,8 @@ class Settings {
                 const std::string& group, bool negatable = false, const std::string& letter = "");
 
   Setting get(const std::string& name) const;
+  /// All values but that of `except`, as text.
+  std::string text(const std::string& except) const;
 
  private:
   struct Entry {

@@ -8,6 +8,9 @@ namespace ringer::cuda {
 
 namespace {
 
+// Exported memory goes by pages of this size: nothing else may share one with a window.
+constexpr size_t kExportedPage = size_t{2} << 20;
+
 /// Makes `device` current for a scope.
 class DeviceScope {
  public:
@@ -39,6 +42,9 @@ class CudaMemory : public KernelMemory {
     const DeviceScope scope(device_);
     void* at = nullptr;
     if (on_gpu(use)) {
+      if (use == MemoryUse::shared_window) {
+        bytes = (bytes + kExportedPage - 1) / kExportedPage * kExportedPage;
+      }
       check(cudaMalloc(&at, bytes), "cudaMalloc");
       check(cudaMemsetAsync(at, 0, bytes, stream_), "cudaMemsetAsync");
       check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
@@ -62,10 +68,54 @@ class CudaMemory : public KernelMemory {
   void read(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
   bool host_reachable() const override { return false; }
 
+  // Not the host's own domain: neither kind opens the other's windows.
+  uint64_t sharing_domain() const override {
+    return windows_ == WindowPlacement::gpu ? host_identity() ^ kCudaDomain : 0;
+  }
+
+  WindowHandle share(void* window) override {
+    if (windows_ != WindowPlacement::gpu) {
+      throw BackendError("share: other processes cannot open windows in pinned host memory");
+    }
+    const DeviceScope scope(device_);
+    // Names the whole allocation, which begins at `window`: each window has its own.
+    cudaIpcMemHandle_t exported;
+    check(cudaIpcGetMemHandle(&exported, window), "cudaIpcGetMemHandle");
+    WindowHandle handle{};
+    static_assert(sizeof(exported) <= sizeof(handle));
+    std::memcpy(handle.bytes.data(), &exported, sizeof(exported));
+    return handle;
+  }
+
+  void* open(const WindowHandle& handle) override {
+    const DeviceScope scope(device_);
+    cudaIpcMemHandle_t exported;
+    std::memcpy(&exported, handle.bytes.data(), sizeof(exported));
+    void* opened = nullptr;
+    const cudaError_t error =
+        cudaIpcOpenMemHandle(&opened, exported, cudaIpcMemLazyEnablePeerAccess);
+    if (error != cudaSuccess) {
+      throw BackendError("cudaIpcOpenMemHandle on GPU " + std::to_string(device_) + ": " +
+                         cudaGetErrorString(error) +
+                         " (is there peer access to the GPU that the window is on?)");
+    }
+    return opened;
+  }
+
+  void close(void* opened) noexcept override {
+    int before = 0;
+    cudaGetDevice(&before);
+    cudaSetDevice(device_);
+    cudaIpcCloseMemHandle(opened);
+    cudaSetDevice(before);
+  }
+
  private:
+  static constexpr uint64_t kCudaDomain = 0x63756461;  // "cuda"
+
   bool on_gpu(MemoryUse use) const {
-    return use == MemoryUse::kernel ||
-           (use == MemoryUse::window && windows_ == WindowPlacement::gpu);
+    const bool window = use == MemoryUse::window || use == MemoryUse::shared_window;
+    return use == MemoryUse::kernel || (window && windows_ == WindowPlacement::gpu);
   }
 
   void copy(void* to, const void* from, size_t bytes) {

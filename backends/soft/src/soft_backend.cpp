@@ -274,8 +274,12 @@ class SoftNic : public Nic {
 
   NicCaps caps() const override {
     const sim::NicConfig& config = nic_.config();
-    return {"sim" + std::to_string(nic_.id()), config.max_queue_pairs - nic_.queue_pairs(),
-            config.max_sq_wqebbs, true, config.atomics};
+    return {"sim" + std::to_string(nic_.id()),
+            config.max_queue_pairs - nic_.queue_pairs(),
+            config.max_sq_wqebbs,
+            true,
+            config.atomics,
+            true};
   }
   std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes,
                                                 uint32_t rights) override {

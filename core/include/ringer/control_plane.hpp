@@ -33,6 +33,7 @@ struct NicCaps {
   uint32_t max_sq_wqebbs = 0;
   bool device_posting = false;  ///< a kernel may write the send queue and ring the doorbell itself
   bool atomics = false;
+  bool own_process_only = false;  ///< connects queue pairs of one process only
 };
 
 namespace access {
@@ -165,15 +166,21 @@ std::vector<T> all_gather_value(Exchange& exchange, const T& mine) {
 /// the first failing rank and its reason: no rank goes on alone.
 void collective_step(Exchange& exchange, const std::function<void()>& step);
 
-/// Exchange among threads of one process.
+/// Exchange among threads: of one process, or of several that have an exchange among themselves.
 class LocalGroup {
  public:
-  explicit LocalGroup(uint32_t ranks, uint64_t timeout_ns = 60'000'000'000);
+  static constexpr uint64_t kTimeoutNs = 60'000'000'000;
+  explicit LocalGroup(uint32_t ranks, uint64_t timeout_ns = kTimeoutNs);
+  /// `ranks` in each of `processes`, which this process takes part in: rank numbers go through the
+  /// processes in their order. `processes` is used by one thread at a time, and by this group only
+  /// until that is destroyed.
+  LocalGroup(uint32_t ranks, Exchange& processes, uint64_t timeout_ns = kTimeoutNs);
   ~LocalGroup();
   LocalGroup(const LocalGroup&) = delete;
   LocalGroup& operator=(const LocalGroup&) = delete;
-  /// The exchange of one rank. Destroying it before the others are done ends their waits.
-  std::unique_ptr<Exchange> join(uint32_t rank);
+  /// The exchange of one of this process's ranks, which count from 0. Destroying it before the
+  /// others are done ends their waits.
+  std::unique_ptr<Exchange> join(uint32_t local_rank);
 
  private:
   struct State;

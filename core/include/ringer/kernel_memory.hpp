@@ -2,6 +2,7 @@
 // Where kernels run, as far as memory goes: what they, the NICs and the host can reach.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -12,9 +13,16 @@ namespace ringer {
 
 /// What a piece of memory is for; a place for kernels decides by it where to put it.
 enum class MemoryUse : uint32_t {
-  window,  ///< payload and flags: written by peers and NICs, read by this rank's kernels
-  queue,   ///< rings, records, completion queues, doorbells: shared by kernels, NIC and host
-  kernel,  ///< touched by this rank's kernels only, while they run
+  window,         ///< payload and flags: written by peers and NICs, read by this rank's kernels
+  shared_window,  ///< a window that other processes may open
+  queue,          ///< rings, records, completion queues, doorbells: of kernels, NIC and host
+  kernel,         ///< touched by this rank's kernels only, while they run
+};
+
+/// By what another process opens a shared window. Plain bytes; what they mean is the business of
+/// the kind of memory that they come from.
+struct WindowHandle {
+  std::array<std::byte, 64> bytes;
 };
 
 /// Allocates memory for one rank's kernels. Not on the way of a put; throws BackendError.
@@ -29,7 +37,21 @@ class KernelMemory {
   virtual void read(void* to, const void* from, size_t bytes) = 0;
   /// True if the host may use all of it by its address.
   virtual bool host_reachable() const = 0;
+
+  /// Memories with the same domain, unless it is 0, can open each other's shared windows from
+  /// different processes.
+  virtual uint64_t sharing_domain() const { return 0; }
+  /// The handle of an allocated shared_window. Errors: BackendError, if nobody could open it.
+  virtual WindowHandle share(void* window);
+  /// Maps the window of another process for this memory's kernels. It must not be released there
+  /// before it is closed here. Errors: BackendError.
+  virtual void* open(const WindowHandle& handle);
+  virtual void close(void* opened) noexcept;
 };
+
+/// Hash of what processes must have in common to open each other's memory: the running system, the
+/// process namespace and the user. Never 0.
+uint64_t host_identity();
 
 /// The host's own memory: kernels are fibers or threads of this process.
 KernelMemory& host_memory();
@@ -57,6 +79,8 @@ class KernelArray {
   /// The address that kernels know it by.
   T* data() const { return data_; }
   size_t size() const { return count_; }
+  /// Leaves the memory to the end of the process: somebody may still write there.
+  void abandon() { data_ = nullptr; }
   void write(std::span<const T> values, size_t first = 0) {
     if (!values.empty()) memory_->write(data_ + first, values.data(), values.size_bytes());
   }

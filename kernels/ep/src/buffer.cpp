@@ -25,21 +25,39 @@ Buffer::Buffer(Exchange& exchange, Backend& backend, const Config& config,
   collective_step(exchange, [&] { plan_queue_pairs(); });
   collective_step(exchange, [&] { create_resources(); });
   connect(exchange);
-  build_table(exchange);
+  map_windows(exchange);
+  collective_step(exchange, [&] { build_table(); });
 }
 
-// Queue pairs and regions go before the memory that they name.
+// Queue pairs and regions go before the memory that they name, and peers leave the window first.
 Buffer::~Buffer() {
   proxies_.clear();
   queue_pairs_.clear();
   region_.reset();
+  peer_windows_.reset();
+}
+
+void Buffer::close_peers() {
+  if (peer_windows_) peer_windows_->close();
 }
 
 void Buffer::agree(Exchange& exchange, const RankPlacement& placement) {
-  const RankFacts mine{placement.node, static_cast<uint64_t>(getpid()), placement.request,
-                       nic_->caps().device_posting ? 1u : 0u};
+  const NicCaps caps = nic_->caps();
+  // Process numbers of different hosts or containers may be the same.
+  const uint64_t process = host_identity() ^ (static_cast<uint64_t>(getpid()) << 32);
+  const RankFacts mine{placement.node,
+                       process,
+                       placement.request,
+                       caps.device_posting ? 1u : 0u,
+                       memory_.sharing_domain(),
+                       caps.own_process_only ? 1u : 0u,
+                       0};
   const std::vector<RankFacts> facts = all_gather_value(exchange, mine);
   collective_step(exchange, [&] { paths_ = choose_paths(facts, placement.override_path); });
+  for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
+    const bool here = facts[peer].address_space == process;
+    if (!here && path_to(peer) == Path::ipc) opened_peers_.push_back(peer);
+  }
   // A hash, for the matrices of all ranks would be ranks^3 entries on each of them.
   uint64_t hash = 14695981039346656037u;  // FNV-1a
   for (const PathChoice& choice : paths_) {
@@ -82,7 +100,13 @@ void Buffer::plan_queue_pairs() {
 }
 
 void Buffer::create_resources() {
-  window_ = KernelArray<uint8_t>(memory_, layout_.window_bytes, MemoryUse::window);
+  const bool shared = !opened_peers_.empty();
+  window_ = KernelArray<uint8_t>(memory_, layout_.window_bytes,
+                                 shared ? MemoryUse::shared_window : MemoryUse::window);
+  if (shared) {
+    peer_windows_ =
+        std::make_unique<PeerWindows>(memory_, window_, rank_, config_.ranks, config_.timeout_ns);
+  }
   region_ = nic_->register_memory(window_.data(), window_.size(), access::all);
   queue_pairs_.resize(size_t{config_.experts_per_rank} * config_.ranks);
   QueuePairConfig config;
@@ -118,19 +142,44 @@ void Buffer::connect(Exchange& exchange) {
   });
 }
 
-void Buffer::build_table(Exchange& exchange) {
+void Buffer::map_windows(Exchange& exchange) {
   struct WindowFacts {
     uint64_t base;
     uint32_t rkey;
     uint32_t reserved;
+    PeerWindows::Handles handles;
   };
-  const auto windows = all_gather_value(
-      exchange, WindowFacts{reinterpret_cast<uint64_t>(window_.data()), region_->rkey(), 0});
+  WindowFacts mine{reinterpret_cast<uint64_t>(window_.data()), region_->rkey(), 0, {}};
+  collective_step(exchange, [&] {
+    if (peer_windows_) mine.handles = peer_windows_->share();
+  });
+  const auto windows = all_gather_value(exchange, mine);
+  std::vector<PeerWindows::Handles> handles;
   for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
     const Path path = path_to(peer);
     auto* mapped = path == Path::ipc ? reinterpret_cast<uint8_t*>(windows[peer].base) : nullptr;
     peers_.push_back({path, windows[peer].rkey, windows[peer].base, mapped});
+    handles.push_back(windows[peer].handles);
   }
+  open_windows(exchange, handles);
+}
+
+void Buffer::open_windows(Exchange& exchange, const std::vector<PeerWindows::Handles>& handles) {
+  try {
+    collective_step(exchange, [&] {
+      for (const uint32_t peer : opened_peers_) {
+        peers_[peer].mapped = peer_windows_->open(peer, handles[peer]);
+      }
+    });
+  } catch (const std::exception&) {
+    close_peers();
+    exchange.all_gather({});  // now all have
+    if (peer_windows_) peer_windows_->forget_peers();
+    throw;
+  }
+}
+
+void Buffer::build_table() {
   std::vector<DeviceQp> qps(queue_pairs_.size());
   for (size_t i = 0; i < qps.size(); ++i) {
     if (queue_pairs_[i]) qps[i] = queue_pairs_[i]->device_view();

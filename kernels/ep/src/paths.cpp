@@ -48,34 +48,73 @@ const char* to_string(Stage stage) {
   return "unknown stage";
 }
 
+namespace {
+
+/// What two ranks can do together.
+struct Pair {
+  Pair(const RankFacts& a, const RankFacts& b)
+      : same_node(a.node == b.node),
+        same_process(a.address_space == b.address_space),
+        same_domain(a.sharing_domain != 0 && a.sharing_domain == b.sharing_domain),
+        posting(a.device_posting != 0 && b.device_posting != 0),
+        connected(same_process || (a.own_process_only == 0 && b.own_process_only == 0)) {}
+
+  bool mapped() const { return same_node && (same_process || same_domain); }
+  const char* why_not_mapped() const {
+    return same_node ? "different processes that cannot open each other's windows"
+                     : "different nodes";
+  }
+
+  bool same_node;
+  bool same_process;
+  bool same_domain;
+  bool posting;    // both NICs can be rung by kernels
+  bool connected;  // their NICs reach each other
+};
+
+constexpr const char* kOneProcess =
+    "they are in different processes, and the software NIC serves one process";
+
+PathChoice choose_automatically(const Pair& pair, const std::string& names) {
+  if (pair.mapped()) {
+    return {Path::ipc, pair.same_process ? "same node, memory mapped"
+                                         : "same node, windows opened by the other process"};
+  }
+  if (!pair.connected) {
+    throw std::invalid_argument(names + " have no path: they share no memory (" +
+                                pair.why_not_mapped() + "); " + kOneProcess);
+  }
+  if (pair.posting) {
+    return {Path::ibgda, pair.same_node ? "no common memory, both NICs take doorbells from kernels"
+                                        : "different nodes, both NICs take doorbells from kernels"};
+  }
+  return {Path::fifo, pair.same_node ? "no common memory, a NIC takes no doorbells from kernels"
+                                     : "different nodes, a NIC takes no doorbells from kernels"};
+}
+
+}  // namespace
+
 PathChoice choose_path(std::span<const RankFacts> facts, uint32_t a, uint32_t b) {
   if (a == b) return {Path::ipc, "own memory"};
-  const RankFacts& low = facts[std::min(a, b)];
-  const RankFacts& high = facts[std::max(a, b)];
-  const bool mapped = low.node == high.node && low.address_space == high.address_space;
-  const bool posting = low.device_posting != 0 && high.device_posting != 0;
-  const std::string pair = "ranks " + std::to_string(a) + " and " + std::to_string(b);
-  if (low.request != high.request) {
-    throw std::invalid_argument(pair + " ask for different paths: " + to_string(facts[a].request) +
+  const Pair pair(facts[a], facts[b]);
+  const PathRequest request = facts[a].request;
+  const std::string names = "ranks " + std::to_string(a) + " and " + std::to_string(b);
+  const std::string asked = std::string("path ") + to_string(request) + ": " + names;
+  if (request != facts[b].request) {
+    throw std::invalid_argument(names + " ask for different paths: " + to_string(request) +
                                 " and " + to_string(facts[b].request));
   }
-  switch (low.request) {
-    case PathRequest::ipc:
-      if (!mapped)
-        throw std::invalid_argument("path ipc: " + pair + " share no memory (different nodes)");
-      return {Path::ipc, "asked for"};
-    case PathRequest::ibgda:
-      if (!posting)
-        throw std::invalid_argument("path ibgda: " + pair + " have a NIC that no kernel can ring");
-      return {Path::ibgda, "asked for"};
-    case PathRequest::fifo:
-      return {Path::fifo, "asked for"};
-    case PathRequest::automatic:
-      break;
+  if (request == PathRequest::automatic) return choose_automatically(pair, names);
+  if (request == PathRequest::ipc) {
+    if (pair.mapped()) return {Path::ipc, "asked for"};
+    throw std::invalid_argument(asked + " share no memory (" + pair.why_not_mapped() + ")");
   }
-  if (mapped) return {Path::ipc, "same node, memory mapped"};
-  if (posting) return {Path::ibgda, "different nodes, both NICs take doorbells from kernels"};
-  return {Path::fifo, "different nodes, a NIC takes no doorbells from kernels"};
+  if (!pair.connected) {
+    throw std::invalid_argument(asked + " cannot connect: " + kOneProcess);
+  }
+  if (request == PathRequest::fifo) return {Path::fifo, "asked for"};
+  if (pair.posting) return {Path::ibgda, "asked for"};
+  throw std::invalid_argument(asked + " have a NIC that no kernel can ring");
 }
 
 std::vector<PathChoice> choose_paths(std::span<const RankFacts> facts,

@@ -11,6 +11,7 @@
 #include <ringer/control_plane.hpp>
 #include <ringer/ep/args.hpp>
 #include <ringer/ep/paths.hpp>
+#include <ringer/ep/peer_windows.hpp>
 #include <ringer/fifo_proxy.hpp>
 #include <ringer/kernel_memory.hpp>
 
@@ -29,7 +30,9 @@ std::string describe(const FailureRecord& failure);
 
 /// Collective: every rank constructs its Buffer with the same Config at the same time. If one rank
 /// cannot, none goes on: all throw BackendError with that rank's reason. Before destruction all
-/// ranks must have stopped launching and be quiet().
+/// ranks must have stopped launching and be quiet(). A process with several ranks calls
+/// close_peers() on each before it destroys the first: the destructor waits, no longer than
+/// Config::timeout_ns, until ranks of other processes have closed this rank's window.
 class Buffer {
  public:
   Buffer(Exchange& exchange, Backend& backend, const Config& config,
@@ -62,6 +65,8 @@ class Buffer {
   void abort();
   /// True when nothing that this rank has posted is outstanding, or its queue pairs have failed.
   bool quiet();
+  /// Closes the windows of ranks in other processes. Nothing may be launched afterwards.
+  void close_peers();
 
   /// Host proxies of this rank's command rings, one a ring; somebody must step them (threads or a
   /// test). Empty if no peer is on the FIFO path.
@@ -72,7 +77,9 @@ class Buffer {
   void plan_queue_pairs();
   void create_resources();
   void connect(Exchange& exchange);
-  void build_table(Exchange& exchange);
+  void map_windows(Exchange& exchange);
+  void open_windows(Exchange& exchange, const std::vector<PeerWindows::Handles>& handles);
+  void build_table();
   Path path_to(uint32_t peer) const { return paths_[size_t{rank_} * config_.ranks + peer].path; }
 
   Config config_;
@@ -80,9 +87,11 @@ class Buffer {
   KernelMemory& memory_;
   Layout layout_{};
   std::vector<PathChoice> paths_;
+  std::vector<uint32_t> opened_peers_;  // mapped peers in other processes
   uint32_t queue_pair_count_ = 0;
   std::unique_ptr<Nic> nic_;
   KernelArray<uint8_t> window_;
+  std::unique_ptr<PeerWindows> peer_windows_;  // null if there are no such peers
   std::unique_ptr<MemoryRegion> region_;
   std::vector<std::unique_ptr<QueuePair>> queue_pairs_;  // [queue * ranks + peer]; null on IPC
   std::vector<ChannelPeer> peers_;

@@ -20,7 +20,10 @@ struct RankFacts {
   uint64_t node;           ///< equal for ranks that may share memory
   uint64_t address_space;  ///< equal for ranks whose pointers mean the same
   PathRequest request;
-  uint32_t device_posting;  ///< its NIC can be rung by a kernel
+  uint32_t device_posting;    ///< its NIC can be rung by a kernel
+  uint64_t sharing_domain;    ///< KernelMemory::sharing_domain() of its window
+  uint32_t own_process_only;  ///< its NIC reaches ranks of the same process only
+  uint32_t reserved;
 };
 
 struct PathChoice {

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an EpGroup is made of: ep_group.cpp makes and runs it, ep_group_results.cpp judges it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ringer/soft/soft_backend.hpp>
+
+#include "ep_launcher.hpp"
+#include "ep_memory.hpp"
+#include "ep_reference.hpp"
+#include "ep_runner.hpp"
+
+namespace ringer::tools {
+
+struct EpGroup::Impl {
+  explicit Impl(const EpOptions& given);
+  ~Impl();
+
+  std::unique_ptr<EpLauncher> make_launcher();
+  void set_up();
+  void close_peers();
+  void prepare(uint64_t iteration);
+  double launch(EpOp op, ep::Phases phases);
+  void run_dispatch(PhaseTimes& times);
+  void run_experts();
+  void run_combine(PhaseTimes& times);
+  void download(EpOp op);
+  EpSamples sample(EpOp op, uint32_t launches);
+  bool pump();
+  void require_health(const char* name);
+  void conclude(EpIteration& result);
+
+  EpOptions options;
+  ep::Layout layout;
+  std::unique_ptr<EpLauncher> launcher;
+  sim::Fabric fabric;
+  soft::SoftBackend backend{fabric};
+  std::optional<sim::NicThread> nic_thread;
+  // Of this process's ranks:
+  std::vector<std::unique_ptr<ep::Buffer>> buffers;
+  std::vector<FifoProxy*> proxies;
+  std::optional<FifoProxyThreads> proxy_threads;
+  std::vector<RankMemory> memory;
+  std::vector<ep::DispatchArgs> dispatch_args;
+  std::vector<ep::CombineArgs> combine_args;
+  // Of all ranks:
+  std::vector<RankInput> inputs;
+  uint32_t queue_pairs = 0;
+};
+
+}  // namespace ringer::tools
