@@ -68,8 +68,8 @@ void with_every_policy(F&& f) {
     for (const Placement placement : {Placement::host, Placement::gpu}) {
       for (const RecordOrder record : {RecordOrder::before_doorbell, RecordOrder::trailing}) {
         for (const RungBy rung_by : {RungBy::poster, RungBy::server}) {
-          if (p2p::shape_trouble(c.shape, c.sharing, rung_by) != nullptr) continue;
-          f(PolicyChoice{c.sharing, placement, record, rung_by}, c.shape);
+          const PolicyChoice policy{c.sharing, placement, record, rung_by};
+          if (p2p::shape_trouble(c.shape, policy) == nullptr) f(policy, c.shape);
         }
       }
     }
@@ -169,6 +169,8 @@ TEST_CASE("shapes that make no sense are refused before anything runs") {
   refused(run_of(gpu, {1, 1, 1}, 65, 1, 1));
   PolicyChoice policy = gpu;
   policy.rung_by = RungBy::server;
+  refused(run_of(policy, {1, 2, 1}, 4, 1, 1));
+  policy.record = RecordOrder::before_doorbell;
   refused(run_of(policy, {1, 2, 2}, 4, 1, 1));
   policy.sharing = Sharing::exclusive;
   refused(run_of(policy, {1, 2, 2}, 4, 1, 1));

@@ -11,7 +11,8 @@ def kernels_of(text):
     kernels = {}
     for part in re.split(r"\.entry ", text)[1:]:
         name = re.match(r"\w+", part).group(0)
-        body = part[part.index("{"):] if "{" in part else ""
+        # What follows are functions that it calls: slow ways, out of line.
+        body = part[part.index("{"):].split(".func")[0] if "{" in part else ""
         kernels[name] = [line.strip() for line in body.split("\n")]
     return kernels
 

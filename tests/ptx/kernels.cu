@@ -70,7 +70,7 @@ __global__ void publish_served_exclusive(const __grid_constant__ DeviceQp qp, Wq
 }
 
 __global__ void reserve_exclusive(const __grid_constant__ DeviceQp qp, Reserved* out) {
-  *out = ExclusiveQueue(CudaPlatform{}, qp).try_reserve(1);
+  *out = ExclusiveQueue(CudaPlatform{}, qp).reserve(1, {});
 }
 
 __global__ void poll_shared(const __grid_constant__ DeviceQp qp, Status* out) {

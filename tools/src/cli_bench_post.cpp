@@ -187,7 +187,7 @@ class BenchPostCommand : public Command {
       run_.doorbell_every = doorbell;
       const bool served = c.policy.rung_by == RungBy::server;
       if (served && shape.warps_per_block == p2p::kMaxPostWarps) return;
-      if (p2p::shape_trouble(shape, sharing, c.policy.rung_by) == nullptr) runs.push_back(run_);
+      if (p2p::shape_trouble(shape, c.policy) == nullptr) runs.push_back(run_);
     }
     std::vector<PostRun> runs;
 
@@ -213,6 +213,7 @@ class BenchPostCommand : public Command {
       for (const uint32_t doorbell : {1u, 4u, 0u}) {
         table.add(sharing, kHost, {1, 1, 1}, 4096, 1, doorbell);
       }
+      table.add(sharing, kHost, {1, 1, 1}, 4096, 4, 1);
       table.add(sharing, kHost, {1, 1, 1}, 4096, 32, 1);
     }
     table.add(Sharing::gpu, kHost, {1, 8, 1}, 1024, 1, 1);

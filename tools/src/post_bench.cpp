@@ -13,7 +13,7 @@ constexpr uint64_t kTimeoutNs = 20'000'000'000;
 
 void require_sense(const PostRun& run) {
   const PostRingsConfig& c = run.rings;
-  if (const char* trouble = p2p::shape_trouble(c.shape, c.policy.sharing, c.policy.rung_by);
+  if (const char* trouble = p2p::shape_trouble(c.shape, c.policy);
       trouble != nullptr) {
     throw std::invalid_argument(trouble);
   }

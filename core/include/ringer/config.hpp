@@ -23,6 +23,14 @@
 #define RINGER_DEVICE_CODE false
 #endif
 
+// A function that is rarely called and must not swell its callers. What it takes by reference would
+// leave the callers' registers, so it takes values.
+#if defined(__CUDACC__)
+#define RINGER_OUT_OF_LINE __noinline__
+#else
+#define RINGER_OUT_OF_LINE [[gnu::noinline]]
+#endif
+
 // Swaps the bytes of a 32-bit word in one instruction.
 #if defined(__CUDA_ARCH__)
 #define RINGER_BYTESWAP32(word) __byte_perm(word, 0, 0x0123)

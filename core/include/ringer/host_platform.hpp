@@ -18,9 +18,7 @@ class HostPlatform {
  public:
   template <Scope, Order kOrder, class T>
   T load(const T* address) const {
-    // ThreadSanitizer does not see fences: under it a load must do what the fence behind it does.
-    constexpr Order kSeen = kThreadSanitizer ? Order::acquire : kOrder;
-    return std::atomic_ref<T>(*const_cast<T*>(address)).load(load_order(kSeen));
+    return std::atomic_ref<T>(*const_cast<T*>(address)).load(load_order(seen(kOrder)));
   }
 
   template <Scope, Order kOrder, class T>
@@ -50,8 +48,8 @@ class HostPlatform {
 
   template <Scope, Order kOrder, class T>
   bool compare_exchange(T* address, T expected, T desired) const {
-    return std::atomic_ref<T>(*address).compare_exchange_strong(expected, desired, order(kOrder),
-                                                                std::memory_order_relaxed);
+    return std::atomic_ref<T>(*address).compare_exchange_strong(
+        expected, desired, order(seen(kOrder)), std::memory_order_relaxed);
   }
 
   template <Scope, Order kOrder>
@@ -110,6 +108,11 @@ class HostPlatform {
         break;
     }
     return std::memory_order_relaxed;
+  }
+  // ThreadSanitizer does not see fences: under it, what reads must do what the fence behind it
+  // does.
+  static constexpr Order seen(Order order) {
+    return kThreadSanitizer && order == Order::relaxed ? Order::acquire : order;
   }
   static constexpr std::memory_order load_order(Order o) {
     return o == Order::relaxed ? std::memory_order_relaxed : std::memory_order_acquire;

@@ -10,6 +10,13 @@
 
 namespace ringer {
 
+/// `count` consecutive WQEs from index `base`, one basic block each.
+struct WqeRange {
+  uint64_t base = 0;
+  uint32_t count = 0;
+  RINGER_HD constexpr uint64_t end() const { return base + count; }
+};
+
 /// Marks are indices, which only grow: what an earlier lap has left in a slot is not above the
 /// index that has the slot now, and neither is what lies in the middle of a longer range.
 template <Platform P, Scope kScope>
@@ -25,9 +32,9 @@ class RangeMarks {
   RINGER_HD RangeMarks(P p, const DeviceQp& qp)
       : p_(p), ends_(qp.range_ends), wqebbs_(qp.sq_wqebbs) {}
 
-  /// Releases what was written to the slots of [first, end); pairs with look_at().
-  RINGER_HD void set(uint64_t first, uint64_t end) const {
-    p_.template store<kScope, Order::release>(at(first), end);
+  /// Releases what was written to the slots of the range; pairs with look_at().
+  RINGER_HD void set(const WqeRange& range) const {
+    p_.template store<kScope, Order::release>(at(range.base), range.end());
   }
 
   RINGER_HD bool has(uint64_t first) const {

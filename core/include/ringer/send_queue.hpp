@@ -14,13 +14,6 @@
 
 namespace ringer {
 
-/// `count` consecutive WQEs from index `base`, one basic block each.
-struct WqeRange {
-  uint64_t base = 0;
-  uint32_t count = 0;
-  RINGER_HD constexpr uint64_t end() const { return base + count; }
-};
-
 struct Reserved {
   Status status;
   WqeRange range;
@@ -43,7 +36,13 @@ class SendQueue {
   using Wqe = typename Wire::Wqe;
 
   RINGER_HD SendQueue(P p, const DeviceQp& qp, Policy policy = {})
-      : p_(p), qp_(qp), s_(*qp.state), policy_(policy), cq_(p, qp), marks_(p, qp) {
+      : p_(p),
+        qp_(qp),
+        s_(*qp.state),
+        policy_(policy),
+        cq_(p, qp),
+        marks_(p, qp),
+        half_mask_(qp.sq_wqebbs < 2 ? 0 : qp.sq_wqebbs / 2 - 1) {
     if constexpr (kExclusive) {
       resv_head_ = resv_head();
       prod_idx_ = p_.template load<kScope, Order::relaxed>(&s_.prod_idx);
@@ -52,13 +51,13 @@ class SendQueue {
 
   /// Most WQEs that one reservation may hold: beyond half a ring a waiting poster could depend on
   /// WQEs that nobody has signaled yet.
-  RINGER_HD uint32_t max_reservation() const { return half_ring(); }
+  RINGER_HD uint32_t max_reservation() const { return half_mask_ + 1; }
 
   /// Takes `count` slots, waiting for credit. On failure after the slots were taken the queue is
   /// dead anyway (no completion for a whole deadline): it is marked failed so that all posters
   /// leave. Errors: invalid (count is 0 or above max_reservation), deadline, qp_error, aborted. A
-  /// failure that neither a wait nor the ring before last of this SendQueue has met may go
-  /// unnoticed as long as the credit known to it lasts.
+  /// failure that no wait of this SendQueue has met may go unnoticed as long as the credit known to
+  /// it lasts.
   RINGER_HD Reserved reserve(uint32_t count, const WaitLimit& limit) {
     if (count == 0 || count > max_reservation()) return {make_status(StatusCode::invalid), {}};
     WqeRange range{0, count};
@@ -71,12 +70,9 @@ class SendQueue {
       range.base = p_.template fetch_add<kScope, Order::relaxed>(&s_.resv_head, uint64_t{count});
     }
     if (range.end() <= credit_end_) return {{}, range};
-    Status status = cq_.error_status();
-    if (status.ok() && !has_credit(range.end())) {
-      status = wait_consumed(range.end() - qp_.sq_wqebbs, limit, "send queue credit");
-    }
-    if (!status.ok()) status = cq_.fail(status);
-    return {status, range};
+    const Status status = await_credit(p_, qp_, policy_, range.end(), limit);
+    if (status.ok()) has_credit(range.end());
+    return {noticed(status), range};
   }
 
   /// Takes `count` slots only if there is credit now; polls the completion queue once to find some.
@@ -91,12 +87,10 @@ class SendQueue {
       if constexpr (kExclusive) {
         set_resv_head(base + count);
         return {{}, {base, count}};
-      } else {
-        if (p_.template compare_exchange<kScope, Order::relaxed>(&s_.resv_head, base,
-                                                                 base + count)) {
-          seen_head_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
-          return {{}, {base, count}};
-        }
+      } else if (p_.template compare_exchange<kScope, Order::relaxed>(&s_.resv_head, base,
+                                                                      base + count)) {
+        seen_head_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
+        return {{}, {base, count}};
       }
     }
   }
@@ -104,7 +98,7 @@ class SendQueue {
   /// True if the WQE at `index` has to ask for a CQE: the caller's or the policy's wish, or the
   /// last slot of a half ring.
   RINGER_HD bool must_signal(uint64_t index, bool wanted) const {
-    return wanted || policy_.signal(index) || ((index + 1) & (half_ring() - 1)) == 0;
+    return wanted || policy_.signal(index) || ((index + 1) & half_mask_) == 0;
   }
 
   /// Stores a WQE built for `index`, which lies in a reserved, unpublished range.
@@ -122,21 +116,24 @@ class SendQueue {
     const bool rings = must_ring(range, ring_wanted);
     if constexpr (kExclusive) {
       set_ready_head(range.end());
-      return rings ? announce(range.end()) : Status{};
+      if (rings) announce(range.end());
+      return {};
     } else {
       if (!rings) {
-        marks_.set(range.base, range.end());
+        marks_.set(range);
         return {};
       }
       if (seen_head_ == range.base) {
         // Nobody is before us: our range needs no mark if the ticket is free, too. What follows it
         // is looked at while the ticket is under way.
         const auto next = marks_.template look_at<Order::relaxed>(range.end());
-        if (try_ticket(range.base))
-          return ring_and_pass(marks_.template end_of<Order::relaxed>(next));
+        if (try_ticket<Order::relaxed>(range.base)) {
+          ring_and_pass(marks_.template end_of<Order::relaxed>(next));
+          return {};
+        }
       }
-      marks_.set(range.base, range.end());
-      return ring_to(range.end(), limit);
+      marks_.set(range);
+      return noticed(ring_to(p_, qp_, policy_, range.end(), limit));
     }
   }
 
@@ -172,13 +169,13 @@ class SendQueue {
         const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
         const uint64_t first = head & kIndexBits;
         if (is_free(head) && (first == range.base || marks_.has(first))) {
-          if (!try_ticket(head)) continue;
+          if (!try_ticket<Order::acquire>(head)) continue;
           const uint64_t end = marks_.template end_of<Order::acquire>(first);
           if (end == range.base) return {};
           pass_ticket(end);
-        } else if (const Status status = wait_for_ticket(head, range.base, queue_limit);
-                   !status.ok()) {
-          return cq_.fail(status);
+        } else {
+          const Status status = wait_for_ticket(head, range.base, queue_limit);
+          if (!status.ok()) return cq_.fail(status);
         }
       }
     }
@@ -204,7 +201,8 @@ class SendQueue {
     if constexpr (kExclusive) {
       // pairs with set_ready_head(), if this is the server
       const uint64_t head = p_.template load<kScope, Order::acquire>(&s_.ready_head);
-      return again || prod_idx_ < head ? announce(head) : Status{};
+      if (again || prod_idx_ < head) announce(head);
+      return {};
     } else {
       const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
       for (;;) {
@@ -212,8 +210,9 @@ class SendQueue {
         const uint64_t first = head & kIndexBits;
         if (is_free(head)) {
           if (head == first && !again && !marks_.has(first)) return {};
-          if (try_ticket(head)) {
-            return ring_and_pass(marks_.template end_of<Order::relaxed>(first));
+          if (try_ticket<Order::relaxed>(head)) {
+            ring_and_pass(marks_.template end_of<Order::relaxed>(first));
+            return {};
           }
         } else if (const Status status = wait_for_ticket(head, first, queue_limit); !status.ok()) {
           return status;
@@ -225,27 +224,15 @@ class SendQueue {
   /// CompletionQueue::wait_consumed, ringing again now and then where a lost doorbell could have
   /// left the NIC with an old record.
   RINGER_HD Status wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
-    if constexpr (Policy::kRecord == RecordOrder::trailing) {
-      for (;;) {
-        WaitLimit slice = limit_after(p_, kRingAgainNs, limit.stop);
-        if (slice.expires_ns >= limit.expires_ns) break;
-        const Status status = cq_.wait_consumed(target, slice, site);
-        if (status.code != StatusCode::deadline) return noticed(status);
-        if (const Status rung = ring(limit, true); !rung.ok()) return rung;
-      }
-    }
-    return noticed(cq_.wait_consumed(target, limit, site));
+    return noticed(await_consumed(p_, qp_, policy_, target, limit, site));
   }
 
-  /// Slots that a reservation could take at once, by what has been polled so far.
-  /// 0 while posters wait.
+  /// Slots that a reservation could take at once, by what has been polled; 0 while posters wait.
   RINGER_HD uint64_t credit() const {
-    const uint64_t room_until = cq_.cons_idx() + qp_.sq_wqebbs;
-    const uint64_t reserved = resv_head();
-    return reserved < room_until ? room_until - reserved : 0;
+    const uint64_t end = cq_.cons_idx() + qp_.sq_wqebbs;
+    return resv_head() < end ? end - resv_head() : 0;
   }
 
-  /// Reservations handed out so far.
   RINGER_HD uint64_t resv_head() const {
     return p_.template load<kScope, Order::relaxed>(&s_.resv_head);
   }
@@ -258,6 +245,8 @@ class SendQueue {
   static constexpr Scope kNicScope = Policy::kNicScope;
   static constexpr bool kExclusive = Policy::kSharing == Sharing::exclusive;
   static constexpr bool kServed = Policy::kRungBy == RungBy::server;
+  static_assert(!kServed || Policy::kRecord == RecordOrder::before_doorbell,
+                "who waits would ring again beside the server");
   // ready_head: somebody holds the ticket; not all below it has been announced.
   static constexpr uint64_t kHeld = uint64_t{1} << 63;
   static constexpr uint64_t kUnrung = uint64_t{1} << 62;
@@ -266,8 +255,6 @@ class SendQueue {
   static constexpr uint64_t kRingAgainNs = 1'000'000;
 
   RINGER_HD static bool is_free(uint64_t head) { return (head & kHeld) == 0; }
-
-  RINGER_HD uint32_t half_ring() const { return qp_.sq_wqebbs < 2 ? 1 : qp_.sq_wqebbs / 2; }
 
   // credit_end_ is where the credit known so far ends: most reservations look no further. Without
   // any, the next one looks at the queue's error first.
@@ -296,12 +283,14 @@ class SendQueue {
   RINGER_HD bool must_ring(const WqeRange& range, bool wanted) const {
     if (kServed) return false;
     return wanted || policy_.doorbell(range.base, range.end(), [this] { return resv_head(); }) ||
-           ((range.base ^ range.end()) & ~uint64_t{half_ring() - 1}) != 0;
+           (static_cast<uint32_t>(range.base) & half_mask_) + range.count > half_mask_;
   }
 
+  // Relaxed where announce(), whose fence acquires, is all that follows.
+  template <Order kOrder>
   RINGER_HD bool try_ticket(uint64_t head) {
     // pairs with pass_ticket() and ring_and_pass(): release, in the previous holder
-    return p_.template compare_exchange<kScope, Order::acquire>(&s_.ready_head, head, head | kHeld);
+    return p_.template compare_exchange<kScope, kOrder>(&s_.ready_head, head, head | kHeld);
   }
 
   // Ticket held, nothing rung.
@@ -312,31 +301,60 @@ class SendQueue {
   }
 
   // Ticket held. The release orders this doorbell before the next holder's.
-  RINGER_HD Status ring_and_pass(uint64_t end) {
-    const Status status = announce(end);
+  RINGER_HD void ring_and_pass(uint64_t end) {
+    announce(end);
     p_.template store<kScope, Order::release>(&s_.ready_head, end);  // pairs with try_ticket()
-    return status;
+  }
+
+  // The slow ways, out of line. Each works with a SendQueue of its own.
+
+  RINGER_OUT_OF_LINE RINGER_HD static Status await_credit(P p, DeviceQp qp, Policy policy,
+                                                          uint64_t end, WaitLimit limit) {
+    SendQueue queue(p, qp, policy);
+    Status status = queue.cq_.error_status();
+    if (status.ok() && !queue.has_credit(end)) {
+      status = queue.wait_consumed(end - qp.sq_wqebbs, limit, "send queue credit");
+    }
+    return status.ok() ? status : queue.cq_.fail(status);
+  }
+
+  RINGER_OUT_OF_LINE RINGER_HD static Status await_consumed(P p, DeviceQp qp, Policy policy,
+                                                            uint64_t target, WaitLimit limit,
+                                                            const char* site) {
+    SendQueue queue(p, qp, policy);
+    if constexpr (Policy::kRecord == RecordOrder::trailing) {
+      for (;;) {
+        const WaitLimit slice = limit_after(p, kRingAgainNs, limit.stop);
+        if (slice.expires_ns >= limit.expires_ns) break;
+        const Status status = queue.cq_.wait_consumed(target, slice, site);
+        if (status.code != StatusCode::deadline) return status;
+        if (const Status rung = queue.ring(limit, true); !rung.ok()) return rung;
+      }
+    }
+    return queue.cq_.wait_consumed(target, limit, site);
   }
 
   // Our range is marked: either we get the ticket and ring, or another holder does it for us.
-  RINGER_HD Status ring_to(uint64_t goal, const WaitLimit& limit) {
-    const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
+  RINGER_OUT_OF_LINE RINGER_HD static Status ring_to(P p, DeviceQp qp, Policy policy, uint64_t goal,
+                                                     WaitLimit limit) {
+    SendQueue queue(p, qp, policy);
+    limit.queue_error = &queue.s_.error.code;
     for (;;) {
-      const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
+      const uint64_t head = p.template load<kScope, Order::relaxed>(&queue.s_.ready_head);
       const uint64_t first = head & kIndexBits;
       if (first >= goal && head == first) return {};
-      if (is_free(head) && (first >= goal || marks_.has(first))) {
-        if (!try_ticket(head)) continue;
-        const uint64_t end = marks_.template end_of<Order::relaxed>(first);
-        if (const Status status = ring_and_pass(end); end >= goal || !status.ok()) return status;
-      } else if (const Status status = wait_for_ticket(head, goal, queue_limit); !status.ok()) {
-        return cq_.fail(status);
+      if (is_free(head) && (first >= goal || queue.marks_.has(first))) {
+        if (!queue.template try_ticket<Order::relaxed>(head)) continue;
+        const uint64_t end = queue.marks_.template end_of<Order::relaxed>(first);
+        queue.ring_and_pass(end);
+        if (end >= goal) return {};
+      } else if (const Status status = queue.wait_for_ticket(head, goal, limit); !status.ok()) {
+        return queue.cq_.fail(status);
       }
     }
   }
 
-  // Waits until ready_head is no longer `head`, or the range that it waits for is marked. `goal`
-  // is what a report names.
+  // Waits until ready_head is not `head`, or what it waits for is marked. A report names `goal`.
   RINGER_HD Status wait_for_ticket(uint64_t head, uint64_t goal, const WaitLimit& limit) {
     const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
         &s_.ready_head,
@@ -349,26 +367,21 @@ class SendQueue {
 
   // Ticket held, or exclusive. A NIC that recovers a lost doorbell, or that reads the record when
   // it sees the doorbell, takes its extent from the record.
-  RINGER_HD Status announce(uint64_t prod_idx) {
-    const uint32_t error = error_seen_;
-    prod_idx_ = prod_idx;
-    p_.template store<kScope, Order::relaxed>(&s_.prod_idx, prod_idx);
+  RINGER_HD void announce(uint64_t prod_idx) {
+    constexpr bool kTrails = Policy::kRecord == RecordOrder::trailing;
     uint32_t* record = &qp_.dbr[Wire::kDbrSend].raw;
     const uint32_t extent = Wire::dbr_value(prod_idx).raw;
-    const uint64_t bell = Wire::doorbell_value(prod_idx, qp_.qpn);
-    // Acquires what end_of() has read and releases all of it with our own WQEs to the NIC.
+    // Acquires what try_ticket() and end_of() have read and releases all of it with our own WQEs to
+    // the NIC.
     p_.template fence<kNicScope, Order::acq_rel>();
-    if constexpr (Policy::kRecord == RecordOrder::before_doorbell) {
+    prod_idx_ = prod_idx;
+    p_.template store<kScope, Order::relaxed>(&s_.prod_idx, prod_idx);
+    if constexpr (!kTrails) {
       p_.template store<Scope::sys, Order::relaxed>(record, extent);
       p_.template fence<kNicScope, Order::release>();  // pairs with the NIC's DBR read
-      p_.mmio_store(qp_.doorbell, bell);
-    } else {
-      p_.mmio_store(qp_.doorbell, bell);
-      p_.template store<Scope::sys, Order::relaxed>(record, extent);
     }
-    // For the next ring to look at: this one need not wait for it.
-    error_seen_ = p_.template load<Scope::sys, Order::relaxed>(&s_.error.code);
-    return error == 0 ? Status{} : noticed(cq_.error_status());
+    p_.mmio_store(qp_.doorbell, Wire::doorbell_value(prod_idx, qp_.qpn));
+    if constexpr (kTrails) p_.template store<Scope::sys, Order::relaxed>(record, extent);
   }
 
   P p_;
@@ -377,10 +390,10 @@ class SendQueue {
   Policy policy_;
   CompletionQueue<P, Wire, Policy> cq_;
   RangeMarks<P, kScope> marks_;
+  uint32_t half_mask_;  // of an index: its place in its half ring
   uint64_t credit_end_ = 0;
-  uint64_t seen_head_ = 0;   // ready_head when we reserved last
-  uint32_t error_seen_ = 0;  // the queue's error code when we rang last
-  uint64_t resv_head_ = 0;   // exclusive: as in SqState
+  uint64_t seen_head_ = 0;  // ready_head when we reserved last
+  uint64_t resv_head_ = 0;  // exclusive: as in SqState
   uint64_t prod_idx_ = 0;
 };
 

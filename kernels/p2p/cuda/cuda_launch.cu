@@ -12,8 +12,12 @@ namespace ringer::p2p {
 
 namespace {
 
-template <class Policy>
-__global__ void __launch_bounds__(kMaxPostWarps* CudaWarp::kLanes, 1)
+// A block of more warps leaves each fewer registers than a post needs: those spill, and every fence
+// makes what has spilled costly.
+constexpr uint32_t kNarrowWarps = 16;
+
+template <class Policy, uint32_t kWarps>
+__global__ void __launch_bounds__(kWarps* CudaWarp::kLanes, 1)
     post_kernel(const __grid_constant__ PostArgs args) {
   post<Policy>(CudaPlatform{}, CudaWarp{}, args);
 }
@@ -34,8 +38,10 @@ void check_launch() {
 void launch_post(const PostArgs& args, const PolicyChoice& policy, const PostShape& shape,
                  CUstream_st* stream) {
   with_policy(policy, [&]<class Policy>(Policy) {
-    const uint32_t threads = (shape.warps_per_block + kServers<Policy>)*CudaWarp::kLanes;
-    post_kernel<Policy><<<shape.blocks, threads, 0, stream>>>(args);
+    const uint32_t warps = shape.warps_per_block + kServers<Policy>;
+    const auto kernel = warps <= kNarrowWarps ? post_kernel<Policy, kNarrowWarps>
+                                              : post_kernel<Policy, kMaxPostWarps>;
+    kernel<<<shape.blocks, warps * CudaWarp::kLanes, 0, stream>>>(args);
   });
   check_launch();
 }

@@ -24,26 +24,24 @@ auto with_record(RecordOrder record, F&& f) {
                                            TailSignal, kTrailing>{});
 }
 
-/// f(QueuePolicy<...>{}) for the choice.
+/// f(QueuePolicy<...>{}) for the choice; a server has no trailing record.
 template <class F>
 auto with_policy(const PolicyChoice& choice, F&& f) {
-  const auto rung_by = [&]<Sharing kSharing, Placement kPlacement, RecordOrder kRecord>() {
-    using Tail = TailDoorbell;
-    return choice.rung_by == RungBy::poster
-               ? f(QueuePolicy<kSharing, kPlacement, Tail, TailSignal, kRecord, RungBy::poster>{})
-               : f(QueuePolicy<kSharing, kPlacement, Tail, TailSignal, kRecord, RungBy::server>{});
-  };
-  const auto record = [&]<Sharing kSharing, Placement kPlacement>() {
+  const auto rung = [&]<Sharing kSharing, Placement kPlacement>() {
     constexpr auto kBefore = RecordOrder::before_doorbell;
     constexpr auto kTrailing = RecordOrder::trailing;
+    using Tail = TailDoorbell;
+    if (choice.rung_by == RungBy::server) {
+      return f(QueuePolicy<kSharing, kPlacement, Tail, TailSignal, kBefore, RungBy::server>{});
+    }
     return choice.record == kBefore
-               ? rung_by.template operator()<kSharing, kPlacement, kBefore>()
-               : rung_by.template operator()<kSharing, kPlacement, kTrailing>();
+               ? f(QueuePolicy<kSharing, kPlacement, Tail, TailSignal, kBefore>{})
+               : f(QueuePolicy<kSharing, kPlacement, Tail, TailSignal, kTrailing>{});
   };
   const auto placement = [&]<Sharing kSharing>() {
     return choice.placement == Placement::host
-               ? record.template operator()<kSharing, Placement::host>()
-               : record.template operator()<kSharing, Placement::gpu>();
+               ? rung.template operator()<kSharing, Placement::host>()
+               : rung.template operator()<kSharing, Placement::gpu>();
   };
   if (choice.sharing == Sharing::exclusive) {
     return placement.template operator()<Sharing::exclusive>();

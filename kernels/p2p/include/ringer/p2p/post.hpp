@@ -2,6 +2,7 @@
 // Warps that do nothing but post: what reserve, write, publish and ring cost.
 #pragma once
 
+#include <ringer/p2p/policies.hpp>
 #include <ringer/warp_post.hpp>
 
 namespace ringer::p2p {
@@ -42,8 +43,8 @@ struct PostShape {
 };
 
 /// Why a shape cannot be posted so, or null: exclusive needs a queue pair a warp, CTA sharing one a
-/// block, a server a block for each queue pair.
-const char* shape_trouble(const PostShape& shape, Sharing sharing, RungBy rung_by);
+/// block, a server a block for each queue pair and a record before its doorbell.
+const char* shape_trouble(const PostShape& shape, const PolicyChoice& policy);
 
 template <class Policy>
 inline constexpr uint32_t kServers = Policy::kRungBy == RungBy::server ? 1 : 0;
