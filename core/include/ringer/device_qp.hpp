@@ -32,8 +32,8 @@ struct QueueError {
 /// warps write them. All are monotonic and "one past".
 struct SqState {
   alignas(64) uint64_t resv_head;  ///< WQEBBs handed out to posters
-  /// WQEBBs collected by those who rang, without a gap (exclusive: published). Top bits, see
-  /// SendQueue: the ticket is held, something below is un-rung.
+  /// WQEBBs collected by those who rang, without a gap (exclusive: rung, or published to a server).
+  /// Top bits, see SendQueue: the ticket is held, something below is un-rung.
   alignas(64) uint64_t ready_head;
   alignas(
       64) uint64_t prod_idx;  ///< WQEBBs announced to the NIC; written by the ticket holder only

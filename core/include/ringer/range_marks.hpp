@@ -17,6 +17,11 @@ struct WqeRange {
   RINGER_HD constexpr uint64_t end() const { return base + count; }
 };
 
+struct Reserved {
+  Status status;
+  WqeRange range;
+};
+
 /// Marks are indices, which only grow: what an earlier lap has left in a slot is not above the
 /// index that has the slot now, and neither is what lies in the middle of a longer range.
 template <Platform P, Scope kScope>

@@ -14,11 +14,6 @@
 
 namespace ringer {
 
-struct Reserved {
-  Status status;
-  WqeRange range;
-};
-
 /// Ring protocol over one queue pair. A shared queue's posters write where they have reserved and
 /// publish by a mark: `range_ends` at the range's first slot says where it ends. Nobody waits for
 /// his turn to do so. Who wants a doorbell takes the ticket, the top bit of ready_head, collects
@@ -59,7 +54,7 @@ class SendQueue {
   /// failure that no wait of this SendQueue has met may go unnoticed as long as the credit known to
   /// it lasts.
   RINGER_HD Reserved reserve(uint32_t count, const WaitLimit& limit) {
-    if (count == 0 || count > max_reservation()) return {make_status(StatusCode::invalid), {}};
+    if (count - 1 > half_mask_) return {make_status(StatusCode::invalid), {}};  // 0, too
     WqeRange range{0, count};
     if constexpr (kExclusive) {
       range.base = resv_head_;
@@ -69,16 +64,18 @@ class SendQueue {
       if (!kServed) seen_head_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
       range.base = p_.template fetch_add<kScope, Order::relaxed>(&s_.resv_head, uint64_t{count});
     }
-    if (range.end() <= credit_end_) return {{}, range};
-    const Status status = await_credit(p_, qp_, policy_, range.end(), limit);
-    if (status.ok()) has_credit(range.end());
-    return {noticed(status), range};
+    if (range.end() > credit_end_) {
+      const Status status = await_credit(p_, qp_, policy_, range.end(), limit);
+      if (!status.ok()) return {noticed(status), range};
+      has_credit(range.end());
+    }
+    return {{}, range};
   }
 
   /// Takes `count` slots only if there is credit now; polls the completion queue once to find some.
   /// Errors: no_credit, invalid, qp_error, aborted.
   RINGER_HD Reserved try_reserve(uint32_t count) {
-    if (count == 0 || count > max_reservation()) return {make_status(StatusCode::invalid), {}};
+    if (count - 1 > half_mask_) return {make_status(StatusCode::invalid), {}};  // 0, too
     const Status polled = cq_.poll();
     if (!polled.ok()) return {polled, {}};
     for (;;) {
@@ -115,8 +112,7 @@ class SendQueue {
   RINGER_HD Status publish(const WqeRange& range, bool ring_wanted, const WaitLimit& limit) {
     const bool rings = must_ring(range, ring_wanted);
     if constexpr (kExclusive) {
-      set_ready_head(range.end());
-      if (rings) announce(range.end());
+      publish_exclusive(range.end(), rings);
       return {};
     } else {
       if (!rings) {
@@ -186,8 +182,7 @@ class SendQueue {
   RINGER_HD void release_ticket(const WqeRange& range, bool ring_wanted) {
     const bool rings = must_ring(range, ring_wanted);
     if constexpr (kExclusive) {
-      set_ready_head(range.end());
-      if (rings) announce(range.end());
+      publish_exclusive(range.end(), rings);
     } else if (rings) {
       ring_and_pass(marks_.template end_of<Order::relaxed>(range.end()));
     } else {
@@ -199,8 +194,10 @@ class SendQueue {
   /// stores the doorbell even if there is nothing new, in case the NIC has lost it.
   RINGER_HD Status ring(const WaitLimit& limit, bool again = false) {
     if constexpr (kExclusive) {
-      // pairs with set_ready_head(), if this is the server
-      const uint64_t head = p_.template load<kScope, Order::acquire>(&s_.ready_head);
+      // Called between posts: a poster has published all that it has reserved. A wait for credit,
+      // which is not, only rings again. pairs with publish_exclusive(): release
+      uint64_t head = again ? prod_idx_ : resv_head_;
+      if (kServed) head = p_.template load<kScope, Order::acquire>(&s_.ready_head);
       if (again || prod_idx_ < head) announce(head);
       return {};
     } else {
@@ -274,10 +271,10 @@ class SendQueue {
     p_.template store<kScope, Order::relaxed>(&s_.resv_head, head);
   }
 
-  // Where a server rings it must be able to see what is published.
-  RINGER_HD void set_ready_head(uint64_t head) {
-    constexpr Order kOrder = kServed ? Order::release : Order::relaxed;
-    p_.template store<kScope, kOrder>(&s_.ready_head, head);  // pairs with ring(): acquire
+  RINGER_HD void publish_exclusive(uint64_t end, bool rings) {
+    // To the server; pairs with ring(): acquire.
+    if constexpr (kServed) p_.template store<kScope, Order::release>(&s_.ready_head, end);
+    if (rings) announce(end);
   }
 
   RINGER_HD bool must_ring(const WqeRange& range, bool wanted) const {
@@ -376,6 +373,9 @@ class SendQueue {
     p_.template fence<kNicScope, Order::acq_rel>();
     prod_idx_ = prod_idx;
     p_.template store<kScope, Order::relaxed>(&s_.prod_idx, prod_idx);
+    if constexpr (kExclusive && !kServed) {
+      p_.template store<kScope, Order::relaxed>(&s_.ready_head, prod_idx);
+    }
     if constexpr (!kTrails) {
       p_.template store<Scope::sys, Order::relaxed>(record, extent);
       p_.template fence<kNicScope, Order::release>();  // pairs with the NIC's DBR read
