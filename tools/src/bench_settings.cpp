@@ -48,6 +48,13 @@ int BenchOutput::finish(const nlohmann::ordered_json& json, bool ok) const {
   return ok ? kExitOk : kExitFailed;
 }
 
+uint32_t read_ring_wqebbs(const Settings& settings) {
+  const Setting depth = settings.get("ring-wqebbs");
+  const uint32_t wqebbs = depth.number32(2, mlx5::Wire::kMaxSqWqebbs);
+  if ((wqebbs & (wqebbs - 1)) != 0) depth.reject("must be a power of two");
+  return wqebbs;
+}
+
 std::vector<uint32_t> read_sizes(const Settings& settings) {
   const Setting size = settings.get("size");
   if (!settings.get("all").boolean()) return {size.number32(1, kLargestBytes)};

@@ -38,6 +38,9 @@ class BenchOutput {
   std::optional<OutputFile> file_;
 };
 
+/// --ring-wqebbs. Throws UsageError unless it is a depth that a NIC takes.
+uint32_t read_ring_wqebbs(const Settings& settings);
+
 /// Message sizes: --size, or with --all the powers of two from 2 bytes to 8 MiB.
 std::vector<uint32_t> read_sizes(const Settings& settings);
 

@@ -153,10 +153,7 @@ class BenchPostCommand : public Command {
     c.wqes = settings_.get("iters").number32(1, kMany);
     c.batch = settings_.get("batch").number32(1, kMany);
     c.bytes = settings_.get("size").number32(1, 1u << 23);
-    c.ring_wqebbs = settings_.get("ring-wqebbs").number32(2, mlx5::Wire::kMaxSqWqebbs);
-    if ((c.ring_wqebbs & (c.ring_wqebbs - 1)) != 0) {
-      settings_.get("ring-wqebbs").reject("must be a power of two");
-    }
+    c.ring_wqebbs = read_ring_wqebbs(settings_);
     run.doorbell_every = settings_.get("doorbell").number32(0, kMany);
     run.nic =
         settings_.get("nic").one_of<BenchNic>({{"none", BenchNic::none}, {"sim", BenchNic::sim}});

@@ -83,10 +83,7 @@ class BenchPutBwCommand : public Command {
     c.shape = {qps, 1, qps};
     c.wqes = settings_.get("iters").number32(1, 1u << 20);
     c.batch = 1;
-    c.ring_wqebbs = settings_.get("ring-wqebbs").number32(2, mlx5::Wire::kMaxSqWqebbs);
-    if ((c.ring_wqebbs & (c.ring_wqebbs - 1)) != 0) {
-      settings_.get("ring-wqebbs").reject("must be a power of two");
-    }
+    c.ring_wqebbs = read_ring_wqebbs(settings_);
     run.doorbell_every = settings_.get("doorbell").number32(0, 1u << 20);
     run.nic = BenchNic::sim;
     run.launches = settings_.get("launches").number32(1, 1u << 20);

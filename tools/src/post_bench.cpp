@@ -13,8 +13,7 @@ constexpr uint64_t kTimeoutNs = 20'000'000'000;
 
 void require_sense(const PostRun& run) {
   const PostRingsConfig& c = run.rings;
-  if (const char* trouble = p2p::shape_trouble(c.shape, c.policy);
-      trouble != nullptr) {
+  if (const char* trouble = p2p::shape_trouble(c.shape, c.policy); trouble != nullptr) {
     throw std::invalid_argument(trouble);
   }
   if (c.batch == 0 || c.wqes == 0 || c.wqes % c.batch != 0) {
