@@ -9,10 +9,10 @@ namespace {
 
 constexpr size_t kStackBytes = 64 * 1024;
 
-std::vector<Place> places_of(const std::vector<ActorSpec>& actors) {
-  std::vector<Place> places;
-  for (const ActorSpec& actor : actors) places.push_back(actor.place);
-  return places;
+std::vector<MemoryModel::ActorFacts> facts_of(const std::vector<ActorSpec>& actors) {
+  std::vector<MemoryModel::ActorFacts> facts;
+  for (const ActorSpec& actor : actors) facts.push_back({actor.name, actor.place});
+  return facts;
 }
 
 }  // namespace
@@ -22,7 +22,7 @@ Execution::Execution(Choices& choices, const std::vector<ActorSpec>& actors, Fib
     : specs_(actors),
       choices_(choices),
       reduce_(reduce),
-      memory_(choices, places_of(actors)),
+      memory_(choices, facts_of(actors)),
       fibers_(fibers),
       next_(actors.size()),
       looks_(actors.size()),

@@ -9,8 +9,9 @@ namespace {
 constexpr uint32_t kCellBytes = 16;
 }
 
-MemoryModel::MemoryModel(Choices& choices, std::vector<Place> actors) : choices_(choices) {
-  for (const Place place : actors) actors_.push_back({place, {}, {}, {}});
+MemoryModel::MemoryModel(Choices& choices, const std::vector<ActorFacts>& actors)
+    : choices_(choices) {
+  for (const ActorFacts& facts : actors) actors_.push_back({facts.name, facts.place, {}, {}, {}});
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     actors_[a].view.clock.assign(actors_.size(), 0);
     actors_[a].view.clock[a] = 1;
@@ -153,10 +154,19 @@ void MemoryModel::fence(uint32_t actor, Scope scope, Order order) {
   if (releases(order)) ++a.view.clock[actor];
 }
 
-void MemoryModel::report(uint32_t actor, uint32_t other, const void* at, const char* what) {
+std::string MemoryModel::name_of(uintptr_t at) const {
+  for (const Region& region : names_) {
+    if (at - region.at < region.bytes) {
+      return region.text + " + " + std::to_string(at - region.at);
+    }
+  }
+  return "unnamed memory";
+}
+
+void MemoryModel::report(uint32_t actor, uint32_t other, uint64_t cell, const char* what) {
   if (!race_.empty()) return;
-  race_ = "actor " + std::to_string(actor) + " " + what + " actor " + std::to_string(other) +
-          " unordered, at " + std::to_string(reinterpret_cast<uintptr_t>(at) % 4096);
+  race_ = actors_[actor].name + " " + what + " " + actors_[other].name +
+          " unordered: " + name_of(cell * kCellBytes);
 }
 
 void MemoryModel::write_data(uint32_t actor, const void* at, uint32_t bytes) {
@@ -166,10 +176,9 @@ void MemoryModel::write_data(uint32_t actor, const void* at, uint32_t bytes) {
   for (uint64_t c = first; c <= last; ++c) {
     Cell& cell = cells_[c];
     if (!known(a, cell.writer, cell.written))
-      report(actor, cell.writer, at, "writes what is written by");
+      report(actor, cell.writer, c, "writes what is written by");
     for (uint32_t reader = 0; reader < cell.reads.size(); ++reader) {
-      if (!known(a, reader, cell.reads[reader]))
-        report(actor, reader, at, "writes what is read by");
+      if (!known(a, reader, cell.reads[reader])) report(actor, reader, c, "writes what is read by");
     }
     cell.reads.clear();
     cell.writer = actor;
@@ -184,7 +193,7 @@ void MemoryModel::read_data(uint32_t actor, const void* at, uint32_t bytes) {
   for (uint64_t c = first; c <= last; ++c) {
     Cell& cell = cells_[c];
     if (!known(a, cell.writer, cell.written))
-      report(actor, cell.writer, at, "reads what is written by");
+      report(actor, cell.writer, c, "reads what is written by");
     if (cell.reads.size() <= actor) cell.reads.resize(actor + 1);
     cell.reads[actor] = a.view.clock[actor];
   }

@@ -160,6 +160,9 @@ class SimPlatform {
   /// Plain data of an actor that is no poster: a NIC's reads by DMA, a payload.
   void write_data(void* at, uint32_t bytes) const { memory().write_data(actor_, at, bytes); }
   void read_data(const void* at, uint32_t bytes) const { memory().read_data(actor_, at, bytes); }
+  void name(const void* at, size_t bytes, const std::string& text) const {
+    memory().name(at, bytes, text);
+  }
   /// What an oracle says when it sees what must not be.
   void fail(const std::string& what) const { execution_->fail(what); }
 

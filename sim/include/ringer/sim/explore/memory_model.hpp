@@ -33,7 +33,16 @@ struct Place {
 
 class MemoryModel {
  public:
-  MemoryModel(Choices& choices, std::vector<Place> actors);
+  struct ActorFacts {
+    std::string name;
+    Place place;
+  };
+  MemoryModel(Choices& choices, const std::vector<ActorFacts>& actors);
+
+  /// What reports call the memory at `at`.
+  void name(const void* at, size_t bytes, const std::string& text) {
+    names_.push_back({reinterpret_cast<uintptr_t>(at), bytes, text});
+  }
 
   /// Each returns the value read. The first access to a word tells its value before all stores.
   uint64_t load(uint32_t actor, const void* at, uint64_t initial, Scope scope, Order order);
@@ -85,6 +94,7 @@ class MemoryModel {
     std::vector<uint32_t> order;  // ids
   };
   struct Actor {
+    std::string name;
     Place place;
     View view;
     std::array<View, kLevels> released;  // by the last release fence that reaches so far
@@ -111,13 +121,20 @@ class MemoryModel {
   bool known(const Actor& actor, uint32_t other, uint32_t clock) const {
     return clock == 0 || actor.view.clock[other] >= clock;
   }
-  void report(uint32_t actor, uint32_t other, const void* at, const char* what);
+  void report(uint32_t actor, uint32_t other, uint64_t cell, const char* what);
+  std::string name_of(uintptr_t at) const;
 
   Choices& choices_;
   std::vector<Actor> actors_;
   std::vector<Location> locations_;
   std::unordered_map<const void*, uint32_t> index_;
   std::unordered_map<uint64_t, Cell> cells_;
+  struct Region {
+    uintptr_t at;
+    size_t bytes;
+    std::string text;
+  };
+  std::vector<Region> names_;
   std::string race_;
 };
 
