@@ -69,7 +69,7 @@ TEST_CASE("bench post prints a row for each shape, each checked", "[cli][bench]"
   const auto& row = root["rows"][0];
   CHECK(row["launches"] == 4);
   CHECK(row["queue_pairs"] == 3);
-  CHECK(row["doorbell_every"] == 0);
+  CHECK(row["doorbell"] == "last");
   CHECK(row["wrong"] == 0);
   CHECK(row["ns_per_wqe_median"] > 0);
   CHECK(row["mwqes_per_s_best"] >= row["mwqes_per_s_median"]);

@@ -183,10 +183,17 @@ TEMPLATE_TEST_CASE("a server leaves at its deadline, when aborted and when the q
   QueueFixture f(ring_of(16));
   auto server = f.queue<TestType>();
   const uint32_t done = 0;
-  CHECK(server.serve(&done, f.soon()).code == StatusCode::deadline);
-  CHECK(server.completions().error_status().ok());
-  f.probe.on_idle = [&] { f.near.qp->abort(); };
-  CHECK(server.serve(&done, f.never()).code == StatusCode::aborted);
+  SECTION("at its deadline") {
+    CHECK(server.serve(&done, f.soon()).code == StatusCode::deadline);
+    // Nobody would ring any more, so nobody may wait for it.
+    auto ep = f.endpoint<TestType>();
+    CHECK(ep.put_inline(uint64_t{1}, f.remote(), kLoud, f.never()).status.code ==
+          StatusCode::deadline);
+  }
+  SECTION("when aborted") {
+    f.probe.on_idle = [&] { f.near.qp->abort(); };
+    CHECK(server.serve(&done, f.never()).code == StatusCode::aborted);
+  }
 }
 
 TEMPLATE_TEST_CASE("interleaved posters of a served queue lose nothing", "[shared_doorbell]",
@@ -221,6 +228,64 @@ TEMPLATE_TEST_CASE("interleaved posters of a served queue lose nothing", "[share
     REQUIRE(f.far.words[9] == kPosters * kPosts);
     REQUIRE(f.violations() == "");
   }
+}
+
+// Bug class: a queue is failed because a later poster holds the ticket.
+TEMPLATE_TEST_CASE("a poster whose WQE is rung leaves while somebody behind it holds the ticket",
+                   "[shared_doorbell]", SharedByCta, SharedByGpu) {
+  QueueFixture f(ring_of(16));
+  auto first = f.queue<TestType>();
+  auto second = f.queue<TestType>();
+  auto third = f.queue<TestType>();
+  const WqeRange a = write_nops(f, first, 1);
+  const WqeRange b = write_nops(f, second, 1);
+  const WqeRange c = third.reserve(1, f.soon()).range;
+  bool moved = false;
+  f.probe.on_idle = [&] {
+    if (std::exchange(moved, true)) return;
+    REQUIRE(first.publish(a, true, f.soon()).ok());
+    REQUIRE(third.take_ticket(c, f.soon()).ok());
+  };
+  CHECK(second.publish(b, true, f.soon()).ok());
+  CHECK(f.probe.doorbells == 1);
+}
+
+// Bug class: what has been reserved is announced, though it was never written.
+TEST_CASE("a ring of an exclusive queue covers what is published, not what is reserved",
+          "[shared_doorbell]") {
+  QueueFixture f(ring_of(8));
+  f.pause();
+  SECTION("after a reservation that found no credit") {
+    auto ep = f.endpoint<Exclusive>();
+    for (uint64_t i = 0; i < 8; ++i) {
+      REQUIRE(ep.put_inline(i, f.remote(i), kLoud, f.soon()).status.ok());
+    }
+    CHECK_FALSE(ep.put_inline(uint64_t{9}, f.remote(9), kLoud, f.soon()).status.ok());
+    CHECK(ep.queue().ring(f.soon()).code == StatusCode::deadline);
+    CHECK(f.queue<Exclusive>().ring(f.soon()).code == StatusCode::deadline);
+    CHECK(f.heads().prod_idx == 8);
+  }
+  SECTION("while a reservation is being written") {
+    auto queue = f.queue<Exclusive>();
+    const WqeRange first = write_nops(f, queue, 1);
+    REQUIRE(queue.publish(first, false, f.soon()).ok());
+    queue.reserve(1, f.soon());
+    REQUIRE(queue.ring(f.soon()).ok());
+    CHECK(f.heads().prod_idx == 1);
+  }
+  f.fabric.run_until_idle();
+  CHECK(f.violations() == "");
+}
+
+TEMPLATE_TEST_CASE("an endpoint whose signal has failed posts no more", "[shared_doorbell]",
+                   SharedByCta, SharedByGpu) {
+  QueueFixture f(ring_of(16));
+  auto ep = f.endpoint<TestType>();
+  uint64_t sequence = 0;
+  REQUIRE(ep.put_inline(uint64_t{1}, f.remote(), kLoud, f.soon()).status.ok());
+  f.queue<TestType>().reserve(1, f.soon());  // never published
+  CHECK(ep.signal({f.remote(), &sequence}, kLoud, f.soon()).status.code == StatusCode::deadline);
+  CHECK_FALSE(ep.put_inline(uint64_t{2}, f.remote(), kSilent, f.soon()).status.ok());
 }
 
 // Bug class R6 with the fences of the fast policy: the record trails, doorbells are shared.

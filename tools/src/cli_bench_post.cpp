@@ -21,7 +21,11 @@ const char* name_of(RecordOrder record) {
   return record == RecordOrder::trailing ? "trailing" : "before";
 }
 const char* name_of(RungBy rung_by) { return rung_by == RungBy::server ? "server" : "poster"; }
-std::string doorbell_of(uint32_t every) { return every == 0 ? "last" : std::to_string(every); }
+// Where a server rings, the poster's wish counts for nothing.
+std::string doorbell_of(const PostRun& run) {
+  if (run.rings.policy.rung_by == RungBy::server) return "server";
+  return run.doorbell_every == 0 ? "last" : std::to_string(run.doorbell_every);
+}
 
 void print_header() {
   fmt::print(
@@ -45,9 +49,9 @@ void print_row(const PostRun& run, const PostResult& result) {
       "{:>6}\n",
       name_of(c.policy.sharing), name_of(c.policy.placement), name_of(c.policy.record),
       name_of(c.policy.rung_by), fmt::format("{}x{}", c.shape.blocks, c.shape.warps_per_block),
-      c.shape.queue_pairs, c.batch, doorbell_of(run.doorbell_every), c.wqes,
-      ns_per_wqe(run, result), millions(result, result.median_ns()),
-      millions(result, result.launch_ns.front()), result.wrong);
+      c.shape.queue_pairs, c.batch, doorbell_of(run), c.wqes, ns_per_wqe(run, result),
+      millions(result, result.median_ns()), millions(result, result.launch_ns.front()),
+      result.wrong);
 }
 
 nlohmann::ordered_json json_of(const PostRun& run, const PostResult& result) {
@@ -60,7 +64,7 @@ nlohmann::ordered_json json_of(const PostRun& run, const PostResult& result) {
           {"warps_per_block", c.shape.warps_per_block},
           {"queue_pairs", c.shape.queue_pairs},
           {"batch", c.batch},
-          {"doorbell_every", run.doorbell_every},
+          {"doorbell", doorbell_of(run)},
           {"wqes_per_warp", c.wqes},
           {"ring_wqebbs", c.ring_wqebbs},
           {"nic", run.nic == BenchNic::sim ? "sim" : "none"},
@@ -181,6 +185,10 @@ class BenchPostCommand : public Command {
       c.shape = shape;
       c.wqes = wqes;
       c.batch = batch;
+      const uint64_t posted =
+          (uint64_t{shape.blocks} * shape.warps_per_block + shape.queue_pairs - 1) /
+          shape.queue_pairs * wqes;
+      while (c.ring_wqebbs < posted) c.ring_wqebbs *= 2;
       run_.doorbell_every = doorbell;
       const bool served = c.policy.rung_by == RungBy::server;
       if (served && shape.warps_per_block == p2p::kMaxPostWarps) return;
@@ -192,9 +200,15 @@ class BenchPostCommand : public Command {
     PostRun run_;
   };
 
+  // A row a shape where a server rings: it makes no difference how often the posters wish it.
+  static std::vector<uint32_t> doorbells(const PostRun& run) {
+    if (run.rings.policy.rung_by == RungBy::server) return {1};
+    return {1, 4, 0};
+  }
+
   static std::vector<PostRun> host_table(const PostRun& run) {
     Table table(run);
-    for (const uint32_t doorbell : {1u, 4u, 0u}) {
+    for (const uint32_t doorbell : doorbells(run)) {
       table.add(Sharing::exclusive, Placement::host, {1, 1, 1}, 4096, 1, doorbell);
       table.add(Sharing::gpu, Placement::host, {1, 1, 1}, 4096, 1, doorbell);
       table.add(Sharing::gpu, Placement::host, {1, 8, 1}, 512, 1, doorbell);
@@ -207,7 +221,7 @@ class BenchPostCommand : public Command {
     constexpr auto kHost = Placement::host;
     Table table(run);
     for (const Sharing sharing : {Sharing::exclusive, Sharing::gpu}) {
-      for (const uint32_t doorbell : {1u, 4u, 0u}) {
+      for (const uint32_t doorbell : doorbells(run)) {
         table.add(sharing, kHost, {1, 1, 1}, 4096, 1, doorbell);
       }
       table.add(sharing, kHost, {1, 1, 1}, 4096, 4, 1);
@@ -220,8 +234,10 @@ class BenchPostCommand : public Command {
     table.add(Sharing::gpu, kHost, {128, 8, 144}, 256, 1, 1);
     table.add(Sharing::gpu, kHost, {128, 8, 128}, 256, 1, 1);
     for (const Placement placement : {kHost, Placement::gpu}) {
-      table.add(Sharing::exclusive, placement, {132, 1, 132}, 4096, 1, 1);
-      table.add(Sharing::exclusive, placement, {132, 1, 132}, 4096, 1, 0);
+      for (const uint32_t doorbell : doorbells(run)) {
+        if (doorbell != 4)
+          table.add(Sharing::exclusive, placement, {132, 1, 132}, 4096, 1, doorbell);
+      }
       table.add(Sharing::exclusive, placement, {132, 1, 132}, 4096, 32, 1);
     }
     for (const uint32_t blocks : {4u, 16u, 33u, 66u, 132u}) {

@@ -71,14 +71,6 @@ EpGroup::Impl::~Impl() {
     if (quiet) break;
     pump();
   }
-  close_peers();
-}
-
-// On all before the first goes: see ep::Buffer.
-void EpGroup::Impl::close_peers() {
-  for (const auto& buffer : buffers) {
-    if (buffer) buffer->close_peers();
-  }
 }
 
 void EpGroup::Impl::set_up() {
@@ -106,9 +98,7 @@ void EpGroup::Impl::set_up() {
     }
   }
   for (const auto& error : errors) {
-    if (!error) continue;
-    close_peers();
-    std::rethrow_exception(error);
+    if (error) std::rethrow_exception(error);
   }
 }
 

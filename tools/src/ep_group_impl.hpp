@@ -16,13 +16,25 @@
 
 namespace ringer::tools {
 
+/// The buffers of this process's ranks. All close their peers' windows before the first one goes:
+/// see ep::Buffer.
+struct RankBuffers : std::vector<std::unique_ptr<ep::Buffer>> {
+  RankBuffers() = default;
+  RankBuffers(const RankBuffers&) = delete;
+  RankBuffers& operator=(const RankBuffers&) = delete;
+  ~RankBuffers() {
+    for (const auto& buffer : *this) {
+      if (buffer) buffer->close_peers();
+    }
+  }
+};
+
 struct EpGroup::Impl {
   explicit Impl(const EpOptions& given);
   ~Impl();
 
   std::unique_ptr<EpLauncher> make_launcher();
   void set_up();
-  void close_peers();
   void prepare(uint64_t iteration);
   double launch(EpOp op, ep::Phases phases);
   void run_dispatch(PhaseTimes& times);
@@ -41,7 +53,7 @@ struct EpGroup::Impl {
   soft::SoftBackend backend{fabric};
   std::optional<sim::NicThread> nic_thread;
   // Of this process's ranks:
-  std::vector<std::unique_ptr<ep::Buffer>> buffers;
+  RankBuffers buffers;
   std::vector<FifoProxy*> proxies;
   std::optional<FifoProxyThreads> proxy_threads;
   std::vector<RankMemory> memory;

@@ -14,6 +14,7 @@
 #include <ringer/control_plane.hpp>
 
 #include "cli.hpp"
+#include "p2p_launcher.hpp"
 #include "processes.hpp"
 #include "routing.hpp"
 #include "together.hpp"
@@ -61,6 +62,8 @@ Complaint current_complaint(const std::string& help) {
     return {kExitEnvironment, "out of memory", "try a smaller shape"};
   } catch (const std::system_error& e) {
     return {kExitEnvironment, e.what(), "the run is over; make room for its result"};
+  } catch (const BenchFailure& e) {
+    return {kExitFailed, e.what(), "what was measured did not come through"};
   } catch (const std::exception& e) {
     return {kExitFailed, std::string("internal error: ") + e.what(),
             "please report this with the command line"};

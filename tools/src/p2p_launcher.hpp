@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
 
 #include <ringer/kernel_memory.hpp>
 #include <ringer/p2p/cuda_launch.hpp>
@@ -11,12 +12,18 @@ namespace ringer::tools {
 
 enum class BenchDevice { host, cuda };
 
+/// What was measured did not come through: the text says what. Exit code 1.
+class BenchFailure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 class P2pLauncher {
  public:
   virtual ~P2pLauncher() = default;
   /// Memory of the kernels: windows and queues where a software NIC reaches them.
   virtual KernelMemory& memory() = 0;
-  /// Each runs one launch to its end. Throws std::runtime_error if it cannot.
+  /// Each runs one launch to its end. Throws BenchFailure if it cannot.
   virtual void post(const p2p::PostArgs& args, const p2p::PolicyChoice& policy,
                     const p2p::PostShape& shape) = 0;
   virtual void ping_pong(const p2p::PingPongArgs& args, RecordOrder record) = 0;

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <stdexcept>
-
 #include <ringer/sim/simt_executor.hpp>
 
 #include "p2p_launcher.hpp"
@@ -40,7 +38,7 @@ class HostP2pLauncher : public P2pLauncher {
  private:
   void launch(const sim::Grid& grid) {
     const sim::LaunchReport report = executor_.launch({&grid, 1});
-    if (!report.completed) throw std::runtime_error(grid.name + ": " + report.deadlock);
+    if (!report.completed) throw BenchFailure(grid.name + ": " + report.deadlock);
   }
 
   sim::SimtExecutor executor_;

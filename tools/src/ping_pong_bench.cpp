@@ -15,7 +15,10 @@ namespace ringer::tools {
 
 namespace {
 
+// Of a launch: more than it can need.
 constexpr uint64_t kTimeoutNs = 20'000'000'000;
+constexpr uint64_t kTimeoutPerByteNs = 20;
+constexpr uint64_t kTimeoutPerTripNs = 1'000'000;
 
 struct End {
   End(Backend& backend, KernelMemory& memory, uint32_t rank, uint64_t stride,
@@ -77,7 +80,8 @@ class Match {
     args.bytes = run_.bytes;
     args.iterations = iterations;
     args.first = next_;
-    args.timeout_ns = kTimeoutNs;
+    args.timeout_ns =
+        kTimeoutNs + iterations * (kTimeoutPerTripNs + run_.bytes * kTimeoutPerByteNs);
     args.round_trips_ns = trips_.data();
     args.wrong = wrong_.data();
     args.statuses = statuses_.data();
@@ -87,7 +91,7 @@ class Match {
     statuses_.read(statuses);
     for (uint32_t side = 0; side < 2; ++side) {
       if (!statuses[side].ok()) {
-        throw std::runtime_error("end " + std::to_string(side) + ": " + to_string(statuses[side]));
+        throw BenchFailure("end " + std::to_string(side) + ": " + to_string(statuses[side]));
       }
     }
     std::vector<uint64_t> trips(iterations), wrong(2);

@@ -21,7 +21,7 @@ struct PingPongResult {
   uint64_t wrong = 0;                    ///< messages or bytes that were not what they should be
 };
 
-/// Throws std::runtime_error if an end fails.
+/// Throws BenchFailure if an end fails.
 PingPongResult run_ping_pong(P2pLauncher& launcher, const PingPongRun& run);
 
 }  // namespace ringer::tools

@@ -9,7 +9,14 @@ namespace ringer::tools {
 
 namespace {
 
+// Of a launch: more than it can need.
 constexpr uint64_t kTimeoutNs = 20'000'000'000;
+constexpr uint64_t kTimeoutPerByteNs = 10;
+constexpr uint64_t kTimeoutPerWqeNs = 100'000;
+
+void require(const Status& status, const char* what) {
+  if (!status.ok()) throw BenchFailure(std::string(what) + ": " + to_string(status));
+}
 
 void require_sense(const PostRun& run) {
   const PostRingsConfig& c = run.rings;
@@ -26,10 +33,11 @@ void require_sense(const PostRun& run) {
 }
 
 // From the first post to the last, to its doorbell and, if that was waited for, to its completion.
-double slowest_ns(const std::vector<p2p::PosterRecord>& records, const std::vector<uint64_t>& rung,
-                  bool drained) {
+double slowest_ns(const std::vector<p2p::PosterRecord>& records,
+                  const std::vector<p2p::ServerRecord>& servers, bool drained) {
   uint64_t begin = ~uint64_t{0};
-  uint64_t end = *std::max_element(rung.begin(), rung.end());
+  uint64_t end = 0;
+  for (const p2p::ServerRecord& server : servers) end = std::max(end, server.rung_ns);
   for (const p2p::PosterRecord& r : records) {
     begin = std::min(begin, r.begin_ns);
     end = std::max(end, drained ? r.done_ns : r.posted_ns);
@@ -47,9 +55,9 @@ PostResult run_post(P2pLauncher& launcher, const PostRun& run) {
                                               : make_plain_rings(launcher.memory(), config);
   KernelArray<p2p::PosterRecord> device_records(launcher.memory(), warps);
   KernelArray<uint32_t> finished(launcher.memory(), 2);
-  KernelArray<uint64_t> device_rung(launcher.memory(), config.shape.blocks);
+  KernelArray<p2p::ServerRecord> device_servers(launcher.memory(), config.shape.blocks);
   std::vector<p2p::PosterRecord> records(warps);
-  std::vector<uint64_t> rung(config.shape.blocks);
+  std::vector<p2p::ServerRecord> servers(config.shape.blocks);
   p2p::PostArgs args{};
   args.queue_pairs = config.shape.queue_pairs;
   args.wqes = config.wqes;
@@ -57,10 +65,11 @@ PostResult run_post(P2pLauncher& launcher, const PostRun& run) {
   args.doorbell_every = run.doorbell_every;
   args.drain = run.nic == BenchNic::sim ? 1 : 0;
   args.bytes = config.bytes;
-  args.timeout_ns = kTimeoutNs;
+  args.timeout_ns = kTimeoutNs + uint64_t{warps} * config.wqes *
+                                     (kTimeoutPerWqeNs + config.bytes * kTimeoutPerByteNs);
   args.records = device_records.data();
   args.finished = finished.data();
-  args.rung_ns = device_rung.data();
+  args.servers = device_servers.data();
 
   PostResult result;
   result.wqes = uint64_t{warps} * config.wqes;
@@ -75,11 +84,10 @@ PostResult run_post(P2pLauncher& launcher, const PostRun& run) {
     finished.write(std::vector<uint32_t>(2));
     launcher.post(args, config.policy, config.shape);
     device_records.read(records);
-    device_rung.read(rung);
-    for (const p2p::PosterRecord& record : records) {
-      if (!record.status.ok()) throw std::runtime_error("post: " + to_string(record.status));
-    }
-    if (warm) result.launch_ns.push_back(slowest_ns(records, rung, args.drain != 0));
+    device_servers.read(servers);
+    for (const p2p::PosterRecord& record : records) require(record.status, "post");
+    for (const p2p::ServerRecord& server : servers) require(server.status, "serve");
+    if (warm) result.launch_ns.push_back(slowest_ns(records, servers, args.drain != 0));
     std::string first;
     result.wrong += rings->check(first);
     if (result.first_wrong.empty()) result.first_wrong = first;

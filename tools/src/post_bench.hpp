@@ -30,8 +30,8 @@ struct PostResult {
   double median_ns() const { return launch_ns[launch_ns.size() / 2]; }
 };
 
-/// Throws std::invalid_argument (the shape makes no sense), BackendError or std::runtime_error (the
-/// machine cannot run it).
+/// Throws std::invalid_argument (the shape makes no sense), BackendError (the machine cannot run
+/// it) or BenchFailure.
 PostResult run_post(P2pLauncher& launcher, const PostRun& run);
 
 }  // namespace ringer::tools

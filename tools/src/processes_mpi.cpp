@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <optional>
+
 #include <ringer/mpi/mpi_exchange.hpp>
 
+#include "cli.hpp"
 #include "processes.hpp"
 
 namespace ringer::tools {
@@ -12,19 +16,28 @@ constexpr uint64_t kTimeoutNs = 300'000'000'000;
 
 class MpiProcesses : public Processes {
  public:
-  Exchange* exchange() override { return session_.processes() == 1 ? nullptr : &exchange_; }
+  Exchange* exchange() override { return session_.processes() == 1 ? nullptr : &*exchange_; }
   void abort(int exit_code) override { session_.abort(exit_code); }
+  void meet() { exchange_.emplace(session_, kTimeoutNs); }
 
  private:
   mpi::MpiSession session_;
-  mpi::MpiExchange exchange_{session_, kTimeoutNs};
+  std::optional<mpi::MpiExchange> exchange_;
 };
 
 }  // namespace
 
 std::unique_ptr<Processes> join_processes() {
   if (!launched_by_mpi()) return std::make_unique<Processes>();
-  return std::make_unique<MpiProcesses>();
+  auto processes = std::make_unique<MpiProcesses>();
+  try {
+    processes->meet();
+  } catch (const BackendError& error) {
+    // Nobody else would say so: a session that goes while something is thrown ends the job.
+    std::fprintf(stderr, "ringer: %s\n", error.what());
+    processes->abort(kExitEnvironment);
+  }
+  return processes;
 }
 
 std::string mpi_version() { return mpi::library_version(); }

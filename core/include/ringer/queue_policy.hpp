@@ -15,6 +15,8 @@ enum class Sharing { exclusive, cta, gpu };
 
 /// Where SQ, CQ and DBR lie. It decides how far a release must reach for the NIC to see the WQE:
 /// GPU memory is read by the NIC through the GPU, host memory only after a system-scope release.
+/// With rings in GPU memory the payload must lie there, too, or have been released to the system
+/// before.
 enum class Placement { host, gpu };
 
 /// When the doorbell record is written. A NIC that has lost a doorbell takes the queue's extent

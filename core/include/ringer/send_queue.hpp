@@ -31,15 +31,9 @@ class SendQueue {
   using Wqe = typename Wire::Wqe;
 
   RINGER_HD SendQueue(P p, const DeviceQp& qp, Policy policy = {})
-      : p_(p),
-        qp_(qp),
-        s_(*qp.state),
-        policy_(policy),
-        cq_(p, qp),
-        marks_(p, qp),
-        half_mask_(qp.sq_wqebbs < 2 ? 0 : qp.sq_wqebbs / 2 - 1) {
+      : p_(p), qp_(qp), s_(*qp.state), policy_(policy), cq_(p, qp), marks_(p, qp) {
     if constexpr (kExclusive) {
-      resv_head_ = resv_head();
+      resv_head_ = published_ = resv_head();
       prod_idx_ = p_.template load<kScope, Order::relaxed>(&s_.prod_idx);
     }
   }
@@ -65,9 +59,9 @@ class SendQueue {
       range.base = p_.template fetch_add<kScope, Order::relaxed>(&s_.resv_head, uint64_t{count});
     }
     if (range.end() > credit_end_) {
-      const Status status = await_credit(p_, qp_, policy_, range.end(), limit);
-      if (!status.ok()) return {noticed(status), range};
-      has_credit(range.end());
+      const Credit credit = await_credit(p_, qp_, policy_, range.end(), limit);
+      if (!credit.status.ok()) return {noticed(credit.status), range};
+      credit_end_ = credit.end;
     }
     return {{}, range};
   }
@@ -77,7 +71,7 @@ class SendQueue {
   RINGER_HD Reserved try_reserve(uint32_t count) {
     if (count - 1 > half_mask_) return {make_status(StatusCode::invalid), {}};  // 0, too
     const Status polled = cq_.poll();
-    if (!polled.ok()) return {polled, {}};
+    if (!polled.ok()) return {noticed(polled), {}};
     for (;;) {
       const uint64_t base = resv_head();
       if (!has_credit(base + count)) return {make_status(StatusCode::no_credit), {}};
@@ -135,13 +129,15 @@ class SendQueue {
 
   /// The server's part where RungBy::server: rings until the word at `done` is not zero, and then
   /// once more for what was published before. One at a time.
-  /// Errors: deadline, aborted (the limit's), qp_error; posters then see the same.
+  /// Errors: deadline, aborted, qp_error. A queue without its server has failed: posters leave,
+  /// too.
   RINGER_HD Status serve(const uint32_t* done, const WaitLimit& limit) {
     const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
     for (;;) {
       // pairs with the release that says so, behind the last publication
       const bool last = p_.template load<Scope::gpu, Order::acquire>(done) != 0;
-      if (const Status status = ring(limit); last || !status.ok()) return status;
+      if (const Status status = ring(limit); !status.ok()) return cq_.fail(status);
+      if (last) return {};
       const uint64_t rung = s_.prod_idx;
       const auto more = [&](uint64_t published) {
         // A signal is published without a mark.
@@ -151,8 +147,8 @@ class SendQueue {
       const uint64_t* next = kExclusive ? &s_.ready_head : marks_.at(rung);
       const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
           next, more, queue_limit, "something to ring");
-      if (outcome == WaitOutcome::stopped) return cq_.stopped_status();
-      if (outcome == WaitOutcome::deadline) return cq_.deadline_status(rung);
+      if (outcome == WaitOutcome::stopped) return cq_.fail(cq_.stopped_status());
+      if (outcome == WaitOutcome::deadline) return cq_.fail(cq_.deadline_status(rung));
     }
   }
 
@@ -171,7 +167,7 @@ class SendQueue {
           pass_ticket(end);
         } else {
           const Status status = wait_for_ticket(head, range.base, queue_limit);
-          if (!status.ok()) return cq_.fail(status);
+          if (!status.ok()) return noticed(cq_.fail(status));
         }
       }
     }
@@ -193,12 +189,11 @@ class SendQueue {
   /// Announces everything published so far that has not been announced: the stranded tail. `again`:
   /// stores the doorbell even if there is nothing new, in case the NIC has lost it.
   RINGER_HD Status ring(const WaitLimit& limit, bool again = false) {
+    if (const Status failed = cq_.error_status(); !failed.ok()) return noticed(failed);
     if constexpr (kExclusive) {
-      // Called between posts: a poster has published all that it has reserved. A wait for credit,
-      // which is not, only rings again. pairs with publish_exclusive(): release
-      uint64_t head = again ? prod_idx_ : resv_head_;
-      if (kServed) head = p_.template load<kScope, Order::acquire>(&s_.ready_head);
-      if (again || prod_idx_ < head) announce(head);
+      // pairs with publish_exclusive(): release
+      if (kServed) published_ = p_.template load<kScope, Order::acquire>(&s_.ready_head);
+      if (again || prod_idx_ < published_) announce(again ? prod_idx_ : published_);
       return {};
     } else {
       const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
@@ -212,14 +207,13 @@ class SendQueue {
             return {};
           }
         } else if (const Status status = wait_for_ticket(head, first, queue_limit); !status.ok()) {
-          return status;
+          return noticed(status);
         }
       }
     }
   }
 
-  /// CompletionQueue::wait_consumed, ringing again now and then where a lost doorbell could have
-  /// left the NIC with an old record.
+  /// CompletionQueue::wait_consumed; rings again now and then where a doorbell could be lost.
   RINGER_HD Status wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
     return noticed(await_consumed(p_, qp_, policy_, target, limit, site));
   }
@@ -233,7 +227,6 @@ class SendQueue {
   RINGER_HD uint64_t resv_head() const {
     return p_.template load<kScope, Order::relaxed>(&s_.resv_head);
   }
-
   RINGER_HD CompletionQueue<P, Wire, Policy>& completions() { return cq_; }
   RINGER_HD const DeviceQp& qp() const { return qp_; }
 
@@ -248,6 +241,10 @@ class SendQueue {
   static constexpr uint64_t kHeld = uint64_t{1} << 63;
   static constexpr uint64_t kUnrung = uint64_t{1} << 62;
   static constexpr uint64_t kIndexBits = kUnrung - 1;
+  struct Credit {
+    Status status;
+    uint64_t end;  // of what may be reserved
+  };
   // How long a wait without an end takes a doorbell for merely slow.
   static constexpr uint64_t kRingAgainNs = 1'000'000;
 
@@ -272,6 +269,7 @@ class SendQueue {
   }
 
   RINGER_HD void publish_exclusive(uint64_t end, bool rings) {
+    published_ = end;
     // To the server; pairs with ring(): acquire.
     if constexpr (kServed) p_.template store<kScope, Order::release>(&s_.ready_head, end);
     if (rings) announce(end);
@@ -305,14 +303,14 @@ class SendQueue {
 
   // The slow ways, out of line. Each works with a SendQueue of its own.
 
-  RINGER_OUT_OF_LINE RINGER_HD static Status await_credit(P p, DeviceQp qp, Policy policy,
+  RINGER_OUT_OF_LINE RINGER_HD static Credit await_credit(P p, DeviceQp qp, Policy policy,
                                                           uint64_t end, WaitLimit limit) {
     SendQueue queue(p, qp, policy);
     Status status = queue.cq_.error_status();
-    if (status.ok() && !queue.has_credit(end)) {
+    while (status.ok() && !queue.has_credit(end)) {
       status = queue.wait_consumed(end - qp.sq_wqebbs, limit, "send queue credit");
     }
-    return status.ok() ? status : queue.cq_.fail(status);
+    return {status.ok() ? status : queue.cq_.fail(status), queue.credit_end_};
   }
 
   RINGER_OUT_OF_LINE RINGER_HD static Status await_consumed(P p, DeviceQp qp, Policy policy,
@@ -339,7 +337,7 @@ class SendQueue {
     for (;;) {
       const uint64_t head = p.template load<kScope, Order::relaxed>(&queue.s_.ready_head);
       const uint64_t first = head & kIndexBits;
-      if (first >= goal && head == first) return {};
+      if (first >= goal && (head & kUnrung) == 0) return {};
       if (is_free(head) && (first >= goal || queue.marks_.has(first))) {
         if (!queue.template try_ticket<Order::relaxed>(head)) continue;
         const uint64_t end = queue.marks_.template end_of<Order::relaxed>(first);
@@ -390,10 +388,12 @@ class SendQueue {
   Policy policy_;
   CompletionQueue<P, Wire, Policy> cq_;
   RangeMarks<P, kScope> marks_;
-  uint32_t half_mask_;  // of an index: its place in its half ring
+  // Of an index: its place in its half ring.
+  uint32_t half_mask_ = qp_.sq_wqebbs < 2 ? 0 : qp_.sq_wqebbs / 2 - 1;
   uint64_t credit_end_ = 0;
   uint64_t seen_head_ = 0;  // ready_head when we reserved last
   uint64_t resv_head_ = 0;  // exclusive: as in SqState
+  uint64_t published_ = 0;  // exclusive: all before it is written
   uint64_t prod_idx_ = 0;
 };
 

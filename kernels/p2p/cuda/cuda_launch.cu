@@ -27,6 +27,21 @@ __global__ void ping_pong_kernel(const __grid_constant__ PingPongArgs args) {
   ping_pong<Policy>(CudaPlatform{}, CudaWarp{}, args);
 }
 
+// A server waits for the posters of all blocks.
+template <class Kernel>
+void require_resident(Kernel kernel, uint32_t blocks, uint32_t threads) {
+  int device = 0, processors = 0, fit = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, kernel, static_cast<int>(threads), 0);
+  const auto resident = static_cast<uint32_t>(processors) * static_cast<uint32_t>(fit);
+  if (blocks > resident) {
+    throw std::invalid_argument("a server a block needs all blocks at once; of " +
+                                std::to_string(blocks) + " the GPU takes " +
+                                std::to_string(resident));
+  }
+}
+
 void check_launch() {
   const cudaError_t error = cudaGetLastError();
   if (error == cudaSuccess) return;
@@ -41,6 +56,7 @@ void launch_post(const PostArgs& args, const PolicyChoice& policy, const PostSha
     const uint32_t warps = shape.warps_per_block + kServers<Policy>;
     const auto kernel = warps <= kNarrowWarps ? post_kernel<Policy, kNarrowWarps>
                                               : post_kernel<Policy, kMaxPostWarps>;
+    if (kServers<Policy> != 0) require_resident(kernel, shape.blocks, warps * CudaWarp::kLanes);
     kernel<<<shape.blocks, warps * CudaWarp::kLanes, 0, stream>>>(args);
   });
   check_launch();

@@ -15,6 +15,12 @@ struct PosterRecord {
   Status status;
 };
 
+/// How a server came through.
+struct ServerRecord {
+  uint64_t rung_ns;  ///< when it had rung all
+  Status status;
+};
+
 /// One launch. Warp w of the grid posts RDMA WRITEs of `bytes`, number i from
 /// source + w * poster_stride to target + w * poster_stride + i * wqe_stride, on queue pair
 /// w % queue_pairs (CTA sharing: of its block): see shape_trouble().
@@ -33,7 +39,7 @@ struct PostArgs {
   uint64_t timeout_ns;
   PosterRecord* records;  ///< [posting warps]
   uint32_t* finished;     ///< two words, zero at first: warps that are through, 1 if all are
-  uint64_t* rung_ns;      ///< [blocks] when each block's server had rung all
+  ServerRecord* servers;  ///< [blocks]
 };
 
 struct PostShape {
@@ -56,8 +62,9 @@ RINGER_HD void serve(P p, const W& w, const PostArgs& args) {
   w.leader([&] {
     const DeviceQp qp = args.qps[w.block()];
     Endpoint<P, Policy> endpoint(p, qp);
-    endpoint.queue().serve(args.finished + 1, limit_after(p, args.timeout_ns));
-    args.rung_ns[w.block()] = p.now_ns();
+    const Status status =
+        endpoint.queue().serve(args.finished + 1, limit_after(p, args.timeout_ns));
+    args.servers[w.block()] = {p.now_ns(), status};
   });
 }
 
