@@ -31,6 +31,10 @@ __global__ void reserve_shared(const __grid_constant__ DeviceQp qp, Reserved* ou
   *out = SharedQueue(CudaPlatform{}, qp).reserve(1, {});
 }
 
+__global__ void credit_shared(const __grid_constant__ DeviceQp qp, uint64_t* out) {
+  *out = SharedQueue(CudaPlatform{}, qp).completions().cons_idx();
+}
+
 __global__ void write_wqe(const __grid_constant__ DeviceQp qp, uint64_t index, LocalRef local,
                           RemoteRef remote) {
   SharedQueue(CudaPlatform{}, qp)
