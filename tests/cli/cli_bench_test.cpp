@@ -45,6 +45,9 @@ TEST_CASE("bench ep refuses what cannot run before anything has", "[cli][bench]"
   CHECK(too_large.exit_code == 3);
   CHECK(contains(too_large.err, "this shape touches about"));
   CHECK(bench_ep({"--zero-copy"}).exit_code == 2);
+  const CommandResult unchecked = bench_ep({"--no-check"});
+  CHECK(unchecked.exit_code == 2);
+  CHECK(contains(unchecked.err, "a benchmark checks what it has timed"));
 }
 
 CommandResult bench(const std::string& what, std::vector<std::string> more) {
@@ -57,7 +60,7 @@ TEST_CASE("bench post prints a row for each shape, each checked", "[cli][bench]"
   const CommandResult table = bench("post", {"-a"});
   INFO(table.err);
   REQUIRE(table.exit_code == 0);
-  CHECK(lines(table.out) == 12);
+  CHECK(lines(table.out) == 13);
   CHECK(last_line(table.out) == "RESULT OK");
   const CommandResult one =
       bench("post", {"--json", "-", "-n", "64", "--blocks", "2", "--warps", "2", "-q", "3",
@@ -128,6 +131,8 @@ TEST_CASE("benchmarks refuse shapes that make no sense, by the option's name", "
   };
   refused("post", {"-n", "5", "--batch", "2"}, "are not posts of 2");
   refused("post", {"-n", "100000"}, "do not fit into a ring");
+  refused("post", {"-a", "-n", "5"}, "--iters: --all takes its own shapes");
+  refused("post", {"-a", "--sharing", "cta"}, "--sharing: --all takes its own shapes");
   refused("post", {"--ring-wqebbs", "100"}, "--ring-wqebbs: must be a power of two");
   refused("post", {"--nic", "sim", "--placement", "gpu"}, "does not reach rings in GPU memory");
   refused("post", {"--sharing", "exclusive", "--warps", "2", "-q", "1"}, "as many as warps");

@@ -37,6 +37,11 @@ BenchOutput::BenchOutput(const Settings& settings) : text_(settings.get("json").
   }
 }
 
+void BenchOutput::title(const char* bench, const Settings& settings) const {
+  if (!table()) return;
+  fmt::print("# ringer {} bench {}: device {}\n", kVersion, bench, settings.get("device").text());
+}
+
 int BenchOutput::finish(const nlohmann::ordered_json& json, bool ok) const {
   if (table()) {
     fmt::print("RESULT {}\n", ok ? "OK" : "FAILED");

@@ -30,6 +30,8 @@ class BenchOutput {
   explicit BenchOutput(const Settings& settings);
   /// False: stdout is for JSON.
   bool table() const { return text_ != "-"; }
+  /// The table's first line: which benchmark, where.
+  void title(const char* bench, const Settings& settings) const;
   /// Writes `json` where it is wanted, and the verdict under the table. Returns the exit code.
   int finish(const nlohmann::ordered_json& json, bool ok) const;
 

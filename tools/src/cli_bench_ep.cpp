@@ -110,8 +110,12 @@ class BenchEpCommand : public Command {
   int run(Processes& processes) override {
     const PreparedRequest prepared =
         prepare_request(settings_, processes, [this](const EpRequest& request) {
-          if (!request.options.zero_copy) return;
-          settings_.get("zero-copy").reject("the stages of repeated calls alternate");
+          if (request.options.zero_copy) {
+            settings_.get("zero-copy").reject("the stages of repeated calls alternate");
+          }
+          if (!request.options.check) {
+            settings_.get("check").reject("a benchmark checks what it has timed");
+          }
         });
     const EpRequest& request = prepared.request;
     EpGroup group(request.options);

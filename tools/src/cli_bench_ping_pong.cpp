@@ -43,6 +43,7 @@ class BenchPingPongCommand : public Command {
     run.record = settings_.get("record").one_of<RecordOrder>(
         {{"before", RecordOrder::before_doorbell}, {"trailing", RecordOrder::trailing}});
     const auto launcher = make_p2p_launcher(read_device(settings_));
+    output.title("pingpong, by the software NIC", settings_);
     if (output.table()) {
       fmt::print("#{:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6}\n", "bytes", "trips", "min(us)",
                  "med(us)", "avg(us)", "99%(us)", "max(us)", "wrong");

@@ -101,8 +101,12 @@ class BenchPostCommand : public Command {
                   kQueues);
     settings_.add("launches", "N", "10", "Timed launches", kRun);
     settings_.add("duration", "SECONDS", "0", "Launch for so long instead", kRun, "", "-D");
-    settings_.add_flag("all", false, "A table of shapes instead of one", kRun, false, "-a");
+    settings_.add_flag("all", false, "A table of shapes of the device instead of one", kRun, false,
+                       "-a");
     declare_bench_settings(settings_);
+    app_->footer(
+        "ns/WQE is a warp's: a launch's time over the WQEs that it has posted in it. M/s is of all "
+        "warps.");
   }
   bool chosen() const override { return app_->parsed(); }
 
@@ -115,6 +119,7 @@ class BenchPostCommand : public Command {
     uint64_t wrong = 0;
     for (const PostRun& run : runs) {
       const PostResult result = run_post(*launcher, run);
+      if (rows.empty()) output.title("post", settings_);
       if (output.table() && rows.empty()) print_header();
       rows.push_back(json_of(run, result));
       wrong += result.wrong;
@@ -169,6 +174,11 @@ class BenchPostCommand : public Command {
   std::vector<PostRun> read_runs() const {
     const PostRun run = read_run();
     if (!settings_.get("all").boolean()) return {run};
+    for (const char* name :
+         {"blocks", "warps", "qps", "iters", "batch", "sharing", "placement", "doorbell", "nic"}) {
+      const Setting setting = settings_.get(name);
+      if (setting.given()) setting.reject("--all takes its own shapes");
+    }
     // Two fibers tell as much about sharing as a thousand; a GPU shows its width.
     return read_device(settings_) == BenchDevice::cuda ? gpu_table(run) : host_table(run);
   }

@@ -43,6 +43,7 @@ class BenchPutBwCommand : public Command {
     for (const uint32_t bytes : sizes) {
       run.rings.bytes = bytes;
       const PostResult result = run_post(*launcher, run);
+      if (rows.empty()) output.title("put_bw, by the software NIC", settings_);
       if (output.table() && rows.empty()) {
         fmt::print("#{:>9} {:>9} {:>12} {:>12} {:>10} {:>6}\n", "bytes", "messages", "GB/s best",
                    "GB/s med", "M msg/s", "wrong");

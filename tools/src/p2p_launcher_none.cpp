@@ -7,7 +7,9 @@
 namespace ringer::tools {
 
 std::unique_ptr<P2pLauncher> make_cuda_p2p_launcher() {
-  throw BackendError("device cuda: this build has no GPU part (nvcc was not there)");
+  throw BackendError(
+      "device cuda: this build has no GPU part: it takes nvcc 12.2 or later and no "
+      "-DRINGER_CUDA=OFF");
 }
 
 }  // namespace ringer::tools

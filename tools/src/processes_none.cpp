@@ -6,7 +6,9 @@ namespace ringer::tools {
 
 std::unique_ptr<Processes> join_processes() {
   if (launched_by_mpi()) {
-    throw BackendError("one of several processes of an MPI job, but this build has no MPI");
+    throw BackendError(
+        "one of several processes of an MPI job, but this build has no MPI: it takes "
+        "libopenmpi-dev and no -DRINGER_MPI=OFF");
   }
   return std::make_unique<Processes>();
 }
