@@ -197,7 +197,7 @@ TEST_CASE("IRIW: readers may disagree about the order of independent stores", "[
   CHECK(all.count("1010") == 1);
 }
 
-TEST_CASE("a release is carried on through a third actor, and by read-modify-writes", "[litmus]") {
+TEST_CASE("a release is carried on through a third actor that has acquired it", "[litmus]") {
   const auto chain = [](bool acquire_between) {
     return outcomes({{0, 0}, {0, 1}, {1, 2}},
                     {[](SimPlatform p, Words& w) {
@@ -221,6 +221,31 @@ TEST_CASE("a release is carried on through a third actor, and by read-modify-wri
   };
   CHECK(chain(true) == kInOrder);
   CHECK(chain(false) == kAnything);
+}
+
+TEST_CASE("a read-modify-write carries the release of what it has read on, a store does not",
+          "[litmus]") {
+  const auto through = [](Thread between) {
+    return outcomes({{0, 0}, {0, 1}, {0, 2}},
+                    {[](SimPlatform p, Words& w) {
+                       p.store<Scope::gpu, kRelaxed>(&w.x, uint64_t{1});
+                       p.store<Scope::gpu, kRelease>(&w.y, uint64_t{1});
+                     },
+                     std::move(between),
+                     [](SimPlatform p, Words& w) {
+                       w.r[0] = p.load<Scope::gpu, kAcquire>(&w.y) == 2 ? 1 : 0;
+                       w.r[1] = p.load<Scope::gpu, kRelaxed>(&w.x);
+                     }},
+                    first_two);
+  };
+  CHECK(through([](SimPlatform p, Words& w) {
+          p.compare_exchange<Scope::gpu, kRelaxed>(&w.y, uint64_t{1}, uint64_t{2});
+        }) == kInOrder);
+  CHECK(through([](SimPlatform p, Words& w) {
+          if (p.load<Scope::gpu, kRelaxed>(&w.y) == 1) {
+            p.store<Scope::gpu, kRelaxed>(&w.y, uint64_t{2});
+          }
+        }) == kAnything);
 }
 
 TEST_CASE("every addition counts, and each sees another's result once", "[litmus]") {
