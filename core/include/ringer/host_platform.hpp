@@ -18,7 +18,7 @@ class HostPlatform {
  public:
   template <Scope, Order kOrder, class T>
   T load(const T* address) const {
-    return std::atomic_ref<T>(*const_cast<T*>(address)).load(load_order(seen(kOrder)));
+    return std::atomic_ref<T>(*const_cast<T*>(address)).load(load_order(kOrder));
   }
 
   template <Scope, Order kOrder, class T>
@@ -48,8 +48,8 @@ class HostPlatform {
 
   template <Scope, Order kOrder, class T>
   bool compare_exchange(T* address, T expected, T desired) const {
-    return std::atomic_ref<T>(*address).compare_exchange_strong(
-        expected, desired, order(seen(kOrder)), std::memory_order_relaxed);
+    return std::atomic_ref<T>(*address).compare_exchange_strong(expected, desired, order(kOrder),
+                                                                std::memory_order_relaxed);
   }
 
   template <Scope, Order kOrder>
@@ -96,6 +96,8 @@ class HostPlatform {
 
   static constexpr uint32_t kSpinsPerYield = 64;
 
+  // ThreadSanitizer does not see fences: under it a relaxed access does what the fence beside it
+  // does.
   static constexpr std::memory_order order(Order o) {
     switch (o) {
       case Order::acquire:
@@ -107,18 +109,15 @@ class HostPlatform {
       case Order::relaxed:
         break;
     }
-    return std::memory_order_relaxed;
-  }
-  // ThreadSanitizer does not see fences: under it, what reads must do what the fence behind it
-  // does.
-  static constexpr Order seen(Order order) {
-    return kThreadSanitizer && order == Order::relaxed ? Order::acquire : order;
+    return kThreadSanitizer ? std::memory_order_acq_rel : std::memory_order_relaxed;
   }
   static constexpr std::memory_order load_order(Order o) {
-    return o == Order::relaxed ? std::memory_order_relaxed : std::memory_order_acquire;
+    const bool relaxed = o == Order::relaxed && !kThreadSanitizer;
+    return relaxed ? std::memory_order_relaxed : std::memory_order_acquire;
   }
   static constexpr std::memory_order store_order(Order o) {
-    return o == Order::relaxed ? std::memory_order_relaxed : std::memory_order_release;
+    const bool relaxed = o == Order::relaxed && !kThreadSanitizer;
+    return relaxed ? std::memory_order_relaxed : std::memory_order_release;
   }
 };
 
