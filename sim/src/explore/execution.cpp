@@ -11,6 +11,7 @@ constexpr size_t kStackBytes = 64 * 1024;
 
 std::vector<MemoryModel::ActorFacts> facts_of(const std::vector<ActorSpec>& actors) {
   std::vector<MemoryModel::ActorFacts> facts;
+  facts.reserve(actors.size());
   for (const ActorSpec& actor : actors) facts.push_back({actor.name, actor.place});
   return facts;
 }

@@ -32,12 +32,12 @@ class WeakenedPlatform : public SimPlatform {
   template <Scope kScope, Order kOrder, class T>
   void store(T* at, T value) const {
     if (weakening_ == Weakening::relaxed_stores) {
-      SimPlatform::store<kScope, Order::relaxed>(at, value);
-    } else if (weakening_ == Weakening::narrow_stores) {
-      SimPlatform::store<Scope::cta, kOrder>(at, value);
-    } else {
-      SimPlatform::store<kScope, kOrder>(at, value);
+      return SimPlatform::store<kScope, Order::relaxed>(at, value);
     }
+    if (weakening_ == Weakening::narrow_stores) {
+      return SimPlatform::store<Scope::cta, kOrder>(at, value);
+    }
+    SimPlatform::store<kScope, kOrder>(at, value);
   }
   template <Scope kScope, Order kOrder, class T>
   bool compare_exchange(T* at, T expected, T desired) const {
