@@ -71,7 +71,8 @@ TEST_CASE("each kind of order is needed: without it the exploration fails", "[ex
   };
   const Case c = GENERATE(Case{Weakening::no_fences, 1}, Case{Weakening::narrow_fences, 1},
                           Case{Weakening::relaxed_stores, 2}, Case{Weakening::narrow_stores, 2},
-                          Case{Weakening::relaxed_loads, 1});
+                          Case{Weakening::relaxed_loads, 1}, Case{Weakening::relaxed_updates, 2},
+                          Case{Weakening::relaxed_updates, 3});
   RingScenario scenario;
   scenario.posters = c.posters;
   scenario.wqes = 3;
