@@ -28,14 +28,17 @@ BenchDevice read_device(const Settings& settings) {
       {{"host", BenchDevice::host}, {"cuda", BenchDevice::cuda}});
 }
 
-BenchOutput::BenchOutput(const Settings& settings) : text_(settings.get("json").text()) {
-  if (text_.empty() || text_ == "-") return;
-  try {
-    file_.emplace(text_);
-  } catch (const UsageError& e) {
-    settings.get("json").reject(e.what());
-  }
+void declare_record_setting(Settings& settings, const std::string& group) {
+  settings.add("record", "WHEN", "before", "Doorbell record and doorbell: before, trailing", group);
 }
+
+RecordOrder read_record(const Settings& settings) {
+  return settings.get("record").one_of<RecordOrder>(
+      {{"before", RecordOrder::before_doorbell}, {"trailing", RecordOrder::trailing}});
+}
+
+BenchOutput::BenchOutput(const Settings& settings)
+    : text_(settings.get("json").text()), file_(open_output(settings.get("json"))) {}
 
 void BenchOutput::title(const char* bench, const Settings& settings) const {
   if (!table()) return;

@@ -23,6 +23,10 @@ void require_alone(Processes& processes);
 void declare_bench_settings(Settings& settings);
 BenchDevice read_device(const Settings& settings);
 
+/// --record.
+void declare_record_setting(Settings& settings, const std::string& group);
+RecordOrder read_record(const Settings& settings);
+
 /// Where the result goes besides the table, or instead of it.
 class BenchOutput {
  public:

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ringer bench pingpong`: latency of a put with a flag behind it, like perftest's ib_write_lat.
-#include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include <CLI/CLI.hpp>
@@ -25,8 +23,7 @@ class BenchPingPongCommand : public Command {
     settings_.add("iters", "N", "1000", "Round trips, after a tenth of them as warm-up", kRun, "",
                   "-n");
     settings_.add("duration", "SECONDS", "0", "Go on for so long instead", kRun, "", "-D");
-    settings_.add("record", "WHEN", "before", "Doorbell record and doorbell: before, trailing",
-                  kRun);
+    declare_record_setting(settings_, kRun);
     declare_bench_settings(settings_);
     app_->footer(
         "Latencies are half a round trip. They are those of a simulator on this processor.");
@@ -40,8 +37,7 @@ class BenchPingPongCommand : public Command {
     PingPongRun run;
     run.iterations = settings_.get("iters").number32(1, 1u << 24);
     run.seconds = settings_.get("duration").number32(0, 3600);
-    run.record = settings_.get("record").one_of<RecordOrder>(
-        {{"before", RecordOrder::before_doorbell}, {"trailing", RecordOrder::trailing}});
+    run.record = read_record(settings_);
     const auto launcher = make_p2p_launcher(read_device(settings_));
     output.title("pingpong, by the software NIC", settings_);
     if (output.table()) {

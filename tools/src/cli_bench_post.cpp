@@ -91,8 +91,7 @@ class BenchPostCommand : public Command {
     settings_.add("sharing", "WHO", "gpu", "Who posts to a queue pair: exclusive, cta, gpu",
                   kQueues);
     settings_.add("placement", "WHERE", "host", "Where rings lie: host, gpu", kQueues);
-    settings_.add("record", "WHEN", "before", "Doorbell record and doorbell: before, trailing",
-                  kQueues);
+    declare_record_setting(settings_, kQueues);
     settings_.add("rung-by", "WHO", "poster",
                   "Who stores doorbells: poster, server (one more warp)", kQueues);
     settings_.add("doorbell", "K", "1", "Ring at every K-th post; 0: at the last", kQueues);
@@ -146,8 +145,7 @@ class BenchPostCommand : public Command {
     c.policy.placement =
         settings_.get("placement")
             .one_of<Placement>({{"host", Placement::host}, {"gpu", Placement::gpu}});
-    c.policy.record = settings_.get("record").one_of<RecordOrder>(
-        {{"before", RecordOrder::before_doorbell}, {"trailing", RecordOrder::trailing}});
+    c.policy.record = read_record(settings_);
     c.policy.rung_by = settings_.get("rung-by").one_of<RungBy>(
         {{"poster", RungBy::poster}, {"server", RungBy::server}});
     const uint32_t servers = c.policy.rung_by == RungBy::server ? 1 : 0;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ringer bench put_bw`: RDMA WRITE through the software NIC, like perftest's ib_write_bw.
-#include <algorithm>
-
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 

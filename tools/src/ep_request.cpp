@@ -223,16 +223,6 @@ EpRequest read_ep_request(const Settings& settings, Exchange* processes) {
   return request;
 }
 
-// Throws UsageError, naming the option.
-std::optional<OutputFile> open_json(const Settings& settings, const EpRequest& request) {
-  if (request.json.empty() || request.json == "-") return std::nullopt;
-  try {
-    return OutputFile(request.json);
-  } catch (const UsageError& e) {
-    settings.get("json").reject(e.what());
-  }
-}
-
 void require_memory(const EpOptions& options) {
   const double needed = estimated_bytes(options);
   const auto available = static_cast<double>(available_memory("/"));
@@ -292,7 +282,7 @@ PreparedRequest prepare_request(const Settings& settings, Processes& processes,
   together(processes.exchange(), [&] {
     prepared.request = read_ep_request(settings, processes.exchange());
     refuse(prepared.request);
-    if (processes.speaks()) prepared.json = open_json(settings, prepared.request);
+    if (processes.speaks()) prepared.json = open_output(settings.get("json"));
     require_memory(prepared.request.options);
   });
   return prepared;

@@ -55,7 +55,7 @@ class Match {
       : launcher_(launcher),
         run_(run),
         stride_((uint64_t{run.bytes} + 63) / 64 * 64),
-        fabric_(nic_config(launcher.memory())),
+        fabric_({.memory = &launcher.memory()}),
         ends_{End(backend_, launcher.memory(), 0, stride_, pair_config()),
               End(backend_, launcher.memory(), 1, stride_, pair_config())},
         trips_(launcher.memory(), run.iterations),
@@ -106,11 +106,6 @@ class Match {
   uint64_t violations() const { return fabric_.violation_count(); }
 
  private:
-  static sim::NicConfig nic_config(KernelMemory& memory) {
-    sim::NicConfig config;
-    config.memory = &memory;
-    return config;
-  }
   QueuePairConfig pair_config() const {
     QueuePairConfig config;
     config.kernels = &launcher_.memory();

@@ -13,19 +13,13 @@ namespace ringer::tools {
 
 namespace {
 
-sim::NicConfig nic_config(KernelMemory& memory) {
-  sim::NicConfig config;
-  config.memory = &memory;
-  return config;
-}
-
 class SimRings : public PostRings {
  public:
   SimRings(KernelMemory& memory, const PostRingsConfig& config)
       : config_(config),
         warps_(uint64_t{config.shape.blocks} * config.shape.warps_per_block),
         stride_((uint64_t{config.bytes} + 63) / 64 * 64),
-        fabric_(nic_config(memory)),
+        fabric_({.memory = &memory}),
         backend_(fabric_),
         near_(backend_.open_nic(0)),
         far_(backend_.open_nic(1)),

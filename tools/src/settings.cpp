@@ -37,6 +37,15 @@ bool Setting::boolean() const {
                        {"off", false}});
 }
 
+std::optional<OutputFile> open_output(const Setting& file) {
+  if (file.text().empty() || file.text() == "-") return std::nullopt;
+  try {
+    return OutputFile(file.text());
+  } catch (const UsageError& e) {
+    file.reject(e.what());
+  }
+}
+
 std::string Settings::variable(const std::string& name) const {
   std::string text = prefix_;
   for (const char c : name) {

@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <initializer_list>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
+
+#include "output_file.hpp"
 
 namespace CLI {
 class App;
@@ -48,6 +51,10 @@ class Setting {
   std::string origin_;
   bool given_;
 };
+
+/// The file that a result goes to as well, as the option says; none for stdout ("-") or no name.
+/// Throws UsageError, naming the option, if it cannot be written.
+std::optional<OutputFile> open_output(const Setting& file);
 
 /// Declares options on a subcommand and, once it is parsed, finds each one's value: command line,
 /// else environment (an empty variable counts as unset), else default.

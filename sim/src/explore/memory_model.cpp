@@ -169,34 +169,37 @@ void MemoryModel::report(uint32_t actor, uint32_t other, uint64_t cell, const ch
           " unordered: " + name_of(cell * kCellBytes);
 }
 
-void MemoryModel::write_data(uint32_t actor, const void* at, uint32_t bytes) {
+template <class F>
+void MemoryModel::for_each_cell(const void* at, uint32_t bytes, F&& f) {
   const auto first = reinterpret_cast<uint64_t>(at) / kCellBytes;
   const auto last = (reinterpret_cast<uint64_t>(at) + bytes - 1) / kCellBytes;
-  Actor& a = actors_[actor];
-  for (uint64_t c = first; c <= last; ++c) {
-    Cell& cell = cells_[c];
-    if (!known(a, cell.writer, cell.written))
+  for (uint64_t c = first; c <= last; ++c) f(c, cells_[c]);
+}
+
+void MemoryModel::write_data(uint32_t actor, const void* at, uint32_t bytes) {
+  const Actor& a = actors_[actor];
+  for_each_cell(at, bytes, [&](uint64_t c, Cell& cell) {
+    if (!known(a, cell.writer, cell.written)) {
       report(actor, cell.writer, c, "writes what is written by");
+    }
     for (uint32_t reader = 0; reader < cell.reads.size(); ++reader) {
       if (!known(a, reader, cell.reads[reader])) report(actor, reader, c, "writes what is read by");
     }
     cell.reads.clear();
     cell.writer = actor;
     cell.written = a.view.clock[actor];
-  }
+  });
 }
 
 void MemoryModel::read_data(uint32_t actor, const void* at, uint32_t bytes) {
-  const auto first = reinterpret_cast<uint64_t>(at) / kCellBytes;
-  const auto last = (reinterpret_cast<uint64_t>(at) + bytes - 1) / kCellBytes;
-  Actor& a = actors_[actor];
-  for (uint64_t c = first; c <= last; ++c) {
-    Cell& cell = cells_[c];
-    if (!known(a, cell.writer, cell.written))
+  const Actor& a = actors_[actor];
+  for_each_cell(at, bytes, [&](uint64_t c, Cell& cell) {
+    if (!known(a, cell.writer, cell.written)) {
       report(actor, cell.writer, c, "reads what is written by");
+    }
     if (cell.reads.size() <= actor) cell.reads.resize(actor + 1);
     cell.reads[actor] = a.view.clock[actor];
-  }
+  });
 }
 
 bool MemoryModel::has_newer(uint32_t actor, const void* at) const {

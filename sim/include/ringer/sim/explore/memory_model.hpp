@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shared memory as GPU threads, host and NIC see it: which store a load may return, and what an
 // actor has seen. An operational form of the scoped release/acquire model of PTX 7.5 and C++20:
-//   - each location has one order of its stores; a store may slip in anywhere behind what its
-//   writer
-//     has seen of that location, a load may return anything from there on;
-//   - a release at a scope publishes what its actor has seen to those in the scope; an acquire
-//   whose
-//     scope includes the writer takes it over; what was taken over is published in turn;
-//   - read-modify-writes follow directly upon what they have read and carry its release on.
-// Not modelled: load buffering and values out of thin air (a load never returns a store that is
-// still to come), fences of sequential consistency, accesses of mixed sizes.
+// Each location has one order of its stores; a store may slip in anywhere behind what its writer
+// has seen of that location, and a load may return anything from there on. A release at a scope
+// publishes what its actor has seen to those in the scope; an acquire whose scope includes the
+// writer takes it over, and what was taken over is published in turn. Read-modify-writes follow
+// directly upon what they have read and carry its release on. Not modelled: load buffering and
+// values out of thin air (a load never returns a store that is still to come), fences of sequential
+// consistency, accesses of mixed sizes.
 #pragma once
 
 #include <array>
@@ -72,7 +70,6 @@ class MemoryModel {
 
  private:
   static constexpr uint32_t kLevels = 3;  // of kinship: same block, same GPU, neither
-  using Locations = std::vector<uint32_t>;
 
   /// What an actor knows: the store it has seen last of each location, and how far it knows of each
   /// other actor's past.
@@ -121,6 +118,8 @@ class MemoryModel {
   bool known(const Actor& actor, uint32_t other, uint32_t clock) const {
     return clock == 0 || actor.view.clock[other] >= clock;
   }
+  template <class F>
+  void for_each_cell(const void* at, uint32_t bytes, F&& f);
   void report(uint32_t actor, uint32_t other, uint64_t cell, const char* what);
   std::string name_of(uintptr_t at) const;
 
