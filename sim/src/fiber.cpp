@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <boost/context/fiber.hpp>
+#include <cstring>
+#include <utility>
+
+#include <boost/context/detail/fcontext.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
 
 #include <ringer/sim/fiber.hpp>
@@ -52,10 +55,11 @@ struct Stack {
 
 // The sanitizers keep a shadow of the stack they believe to run on and must be told of each switch.
 struct Fiber::Context {
-  context::fiber inside;   // the body, while it is suspended
-  context::fiber outside;  // whoever resumed, while the body runs
-  const void* stack_bottom = nullptr;
-  size_t stack_bytes = 0;
+  Stack allocator;
+  context::stack_context stack;
+  context::detail::fcontext_t inside;             // the body, while it is suspended
+  context::detail::fcontext_t outside = nullptr;  // whoever resumed, while the body runs
+  const void* stack_bottom;
 #if defined(RINGER_FIBER_ASAN)
   void* outside_fake_stack = nullptr;
   void* inside_fake_stack = nullptr;
@@ -65,12 +69,37 @@ struct Fiber::Context {
 #if defined(RINGER_FIBER_TSAN)
   void* inside_tsan = __tsan_create_fiber(0);
   void* outside_tsan = nullptr;
-  ~Context() { __tsan_destroy_fiber(inside_tsan); }
 #endif
+
+  explicit Context(size_t stack_bytes)
+      : allocator(stack_bytes),
+        stack(allocator.allocate()),
+        stack_bottom(static_cast<char*>(stack.sp) - stack.size) {
+    begin();
+  }
+  ~Context() {
+#if defined(RINGER_FIBER_TSAN)
+    __tsan_destroy_fiber(inside_tsan);
+#endif
+    allocator.deallocate(stack);
+  }
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  // An empty stack, whose first frame runs the fiber's bodies one after the other.
+  void begin() {
+    inside =
+        context::detail::make_fcontext(stack.sp, stack.size, [](context::detail::transfer_t t) {
+          auto* fiber = static_cast<Fiber*>(t.data);
+          fiber->context_->outside = t.fctx;
+          fiber->context_->arrived_inside();
+          fiber->loop();
+        });
+  }
 
   void leaving_outside() {
 #if defined(RINGER_FIBER_ASAN)
-    __sanitizer_start_switch_fiber(&outside_fake_stack, stack_bottom, stack_bytes);
+    __sanitizer_start_switch_fiber(&outside_fake_stack, stack_bottom, stack.size);
 #endif
 #if defined(RINGER_FIBER_TSAN)
     outside_tsan = __tsan_get_current_fiber();
@@ -98,26 +127,12 @@ struct Fiber::Context {
   }
 };
 
-Fiber::Fiber(size_t stack_bytes) : context_(std::make_unique<Context>()) {
-  Stack allocator(stack_bytes);
-  const context::stack_context stack = allocator.allocate();
-  context_->stack_bottom = static_cast<char*>(stack.sp) - stack.size;
-  context_->stack_bytes = stack.size;
-  context_->inside =
-      context::fiber(std::allocator_arg, context::preallocated(stack.sp, stack.size, stack),
-                     allocator, [this](context::fiber&& resumer) {
-                       context_->outside = std::move(resumer);
-                       context_->arrived_inside();
-                       loop();
-                       context_->leaving_inside(true);
-                       return std::move(context_->outside);
-                     });
-}
+Fiber::Fiber(size_t stack_bytes) : context_(std::make_unique<Context>(stack_bytes)) {}
 
 Fiber::~Fiber() {
   cancel();
   closing_ = true;
-  switch_in();
+  switch_in();  // the sanitizers hear that the stack is left for good
 }
 
 void Fiber::start(std::function<void()> body) {
@@ -143,28 +158,63 @@ void Fiber::cancel() {
   thrown_ = nullptr;
 }
 
+bool Fiber::savable() {
+#if defined(RINGER_FIBER_ASAN) || defined(RINGER_FIBER_TSAN)
+  return false;
+#else
+  return true;
+#endif
+}
+
+void Fiber::save(Image& image) const {
+  image.context = context_->inside;
+  image.finished = finished_;
+  image.stack.assign(stack().begin(), stack().end());
+}
+
+std::span<const std::byte> Fiber::stack() const {
+  return {static_cast<const std::byte*>(context_->inside),
+          static_cast<const std::byte*>(context_->stack.sp)};
+}
+
+void Fiber::restore(const Image& image) {
+  context_->inside = image.context;
+  finished_ = image.finished;
+  std::memcpy(image.context, image.stack.data(), image.stack.size());
+}
+
+void Fiber::restart() {
+  if (savable()) {
+    context_->begin();
+  } else {
+    cancel();
+  }
+  finished_ = false;
+  cancelled_ = false;
+}
+
 void Fiber::switch_in() {
   context_->leaving_outside();
-  context_->inside = std::move(context_->inside).resume();
+  context_->inside = context::detail::jump_fcontext(context_->inside, this).fctx;
   context_->back_outside();
 }
 
 void Fiber::switch_out() {
-  context_->leaving_inside(false);
-  context_->outside = std::move(context_->outside).resume();
+  context_->leaving_inside(closing_);
+  context_->outside = context::detail::jump_fcontext(context_->outside, nullptr).fctx;
   context_->arrived_inside();
 }
 
+// Never returns: it is left for good while it waits for the next body.
 void Fiber::loop() {
   for (;;) {
-    if (closing_) return;
+    if (closing_) switch_out();
     try {
       if (!cancelled_) body_();
     } catch (const Cancelled&) {
     } catch (...) {
       thrown_ = std::current_exception();
     }
-    body_ = nullptr;
     finished_ = true;
     switch_out();
   }

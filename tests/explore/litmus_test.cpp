@@ -3,7 +3,8 @@
 // exactly the outcomes that PTX allows, in every scope.
 #include <set>
 
-#include <ringer/sim/explore/execution.hpp>
+#include <ringer/sim/explore/search.hpp>
+#include <ringer/sim/explore/sim_platform.hpp>
 
 #include "support/catch.hpp"
 
@@ -24,27 +25,39 @@ struct Words {
 
 using Thread = std::function<void(SimPlatform, Words&)>;
 
+/// A program over `memory`, which `reset` puts in its first state.
+template <class T>
+sim::Program program_on(T& memory, std::vector<ActorSpec> actors) {
+  sim::Program program;
+  program.actors = std::move(actors);
+  program.memory = reinterpret_cast<std::byte*>(&memory);
+  program.memory_bytes = sizeof(memory);
+  program.reset = [&memory] { memory = {}; };
+  program.check = [] { return std::string(); };
+  return program;
+}
+
 /// All outcomes of the threads, thread i at places[i]; `observed` picks what an outcome is.
 std::set<std::string> outcomes(const std::vector<Place>& places, const std::vector<Thread>& threads,
                                const std::function<std::string(const Words&)>& observed) {
   std::set<std::string> all;
   Words words;
-  sim::EnumeratedChoices choices;
-  const auto make = [&] {
-    words = {};
-    std::vector<ActorSpec> actors;
-    for (size_t i = 0; i < threads.size(); ++i) {
-      actors.push_back(
-          {"t" + std::to_string(i), places[i], [&, i](SimPlatform p) { threads[i](p, words); }});
-    }
-    return actors;
-  };
-  const auto check = [&](sim::MemoryModel&) {
+  std::vector<ActorSpec> actors;
+  for (size_t i = 0; i < threads.size(); ++i) {
+    actors.push_back(
+        {"t" + std::to_string(i), places[i], [&, i](SimPlatform p) { threads[i](p, words); }});
+  }
+  sim::Program program = program_on(words, std::move(actors));
+  program.check = [&] {
     all.insert(observed(words));
     return std::string();
   };
-  const sim::ExploreResult result = explore(choices, make, check);
+  const sim::ExploreResult result = explore_all(program);
   REQUIRE(result.complete);
+  // No execution shows anything else.
+  const size_t found = all.size();
+  REQUIRE(explore_random(program, 1, 500).complete);
+  REQUIRE(all.size() == found);
   return all;
 }
 
@@ -263,64 +276,83 @@ TEST_CASE("every addition counts, and each sees another's result once", "[litmus
 
 TEST_CASE("data that nobody releases is a race, as far as the scope does not reach", "[litmus]") {
   struct Shared {
-    alignas(16) uint8_t data[16];
-    uint64_t flag;
-  } shared{};
+    alignas(16) uint8_t data[16] = {};
+    uint64_t flag = 0;
+  } shared;
   const auto race_with = [&](auto scope, Scope distance) {
-    sim::EnumeratedChoices choices;
     const auto places = apart(distance);
-    const auto make = [&] {
-      shared = {};
-      return std::vector<ActorSpec>{
-          {"writer", places[0],
-           [&](SimPlatform p) {
-             p.write_data(shared.data, 16);
-             p.template store<decltype(scope)::value, kRelease>(&shared.flag, uint64_t{1});
-           }},
-          {"reader", places[1], [&](SimPlatform p) {
-             if (p.template load<decltype(scope)::value, kAcquire>(&shared.flag) == 1) {
-               p.read_data(shared.data, 16);
-             }
-           }}};
-    };
-    return explore(choices, make, [](sim::MemoryModel&) { return std::string(); }).first_failure;
+    const sim::Program program = program_on(
+        shared, {{"writer", places[0],
+                  [&](SimPlatform p) {
+                    p.write_data(shared.data, 16);
+                    p.template store<decltype(scope)::value, kRelease>(&shared.flag, uint64_t{1});
+                  }},
+                 {"reader", places[1], [&](SimPlatform p) {
+                    if (p.template load<decltype(scope)::value, kAcquire>(&shared.flag) == 1) {
+                      p.read_data(shared.data, 16);
+                    }
+                  }}});
+    const sim::ExploreResult result = explore_all(program);
+    if (!result.failure.empty()) {
+      CHECK(replay(program, result.schedule).failure == result.failure);
+    }
+    return result.failure;
   };
   using Gpu = std::integral_constant<Scope, Scope::gpu>;
   using Sys = std::integral_constant<Scope, Scope::sys>;
-  CHECK(race_with(Gpu{}, Scope::gpu).failure.empty());
-  CHECK(race_with(Sys{}, Scope::sys).failure.empty());
-  const sim::Verdict verdict = race_with(Gpu{}, Scope::sys);
-  CHECK(verdict.failure ==
+  CHECK(race_with(Gpu{}, Scope::gpu).empty());
+  CHECK(race_with(Sys{}, Scope::sys).empty());
+  CHECK(race_with(Gpu{}, Scope::sys) ==
         "data race: reader reads what is written by writer unordered: unnamed memory");
-  sim::ReplayedChoices replay(verdict.schedule);
-  CHECK_FALSE(verdict.schedule.empty());
 }
 
 TEST_CASE("a wait that nobody ends is a deadlock with a name; one that somebody ends is none",
           "[litmus]") {
   uint64_t flag = 0;
   const auto run = [&](bool stores) {
-    sim::EnumeratedChoices choices;
-    const auto make = [&] {
-      flag = 0;
-      return std::vector<ActorSpec>{{"waiter",
-                                     {0, 0},
-                                     [&](SimPlatform p) {
-                                       p.wait_until<Scope::sys, kAcquire>(
-                                           &flag, [](uint64_t v) { return v == 2; }, {}, "two");
-                                     }},
-                                    {"storer", {1, 1}, [&](SimPlatform p) {
-                                       p.store<Scope::sys, kRelease>(&flag, uint64_t{1});
-                                       if (stores)
-                                         p.store<Scope::sys, kRelease>(&flag, uint64_t{2});
-                                     }}};
-    };
-    return explore(choices, make, [](sim::MemoryModel&) { return std::string(); });
+    return explore_all(program_on(flag, {{"waiter",
+                                          {0, 0},
+                                          [&](SimPlatform p) {
+                                            p.wait_until<Scope::sys, kAcquire>(
+                                                &flag, [](uint64_t v) { return v == 2; }, {},
+                                                "two");
+                                          }},
+                                         {"storer", {1, 1}, [&](SimPlatform p) {
+                                            p.store<Scope::sys, kRelease>(&flag, uint64_t{1});
+                                            if (stores)
+                                              p.store<Scope::sys, kRelease>(&flag, uint64_t{2});
+                                          }}}));
   };
-  CHECK(run(false).first_failure.failure == "deadlock: waiter at 'two'");
-  const sim::ExploreResult ends = run(true);
-  CHECK(ends.complete);
-  CHECK(ends.executions > 3);
+  CHECK(run(false).failure == "deadlock: waiter waits for 'two'");
+  CHECK(run(true).complete);
+}
+
+TEST_CASE("a wait for one of two words ends by either, and sees what both release", "[litmus]") {
+  Words words;
+  const auto storer = [&](uint64_t Words::*word) {
+    return [&, word](SimPlatform p) { p.store<Scope::sys, kRelease>(&(words.*word), uint64_t{1}); };
+  };
+  sim::Program program = program_on(
+      words,
+      {{"waiter",
+        {0, 0},
+        [&](SimPlatform p) {
+          p.wait_until<Scope::sys, kAcquire>(
+              &words.x,
+              [&](uint64_t x) { return x == 1 || p.load<Scope::sys, kAcquire>(&words.y) == 1; }, {},
+              "either");
+          words.r[0] = p.load<Scope::sys, kRelaxed>(&words.x);
+          words.r[1] = p.load<Scope::sys, kRelaxed>(&words.y);
+        }},
+       {"x", {1, 1}, storer(&Words::x)},
+       {"y", {2, 2}, storer(&Words::y)}});
+  std::set<std::string> all;
+  program.check = [&] {
+    all.insert(first_two(words));
+    return std::string();
+  };
+  REQUIRE(explore_all(program).complete);
+  CHECK(all == Set{"01", "10", "11"});
 }
 
 }  // namespace

@@ -22,13 +22,22 @@ struct Reserved {
   WqeRange range;
 };
 
+/// Marks that a platform looks at together, in one round trip to memory.
+template <class P>
+constexpr uint32_t marks_at_once() {
+  if constexpr (requires { P::kMarksAtOnce; }) {
+    return P::kMarksAtOnce;
+  } else {
+    return 8;
+  }
+}
+
 /// Marks are indices, which only grow: what an earlier lap has left in a slot is not above the
 /// index that has the slot now, and neither is what lies in the middle of a longer range.
 template <Platform P, Scope kScope>
 class RangeMarks {
  public:
-  /// Marks looked at together: one round trip to memory for all of them.
-  static constexpr uint32_t kAtOnce = 8;
+  static constexpr uint32_t kAtOnce = marks_at_once<P>();
   struct Look {
     uint64_t first;  ///< index whose slot ends[0] belongs to
     uint64_t ends[kAtOnce];

@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstring>
+#include <span>
+#include <stdexcept>
 
+#include <ringer/sim/explore/digest.hpp>
 #include <ringer/sim/explore/execution.hpp>
+#include <ringer/sim/explore/sim_platform.hpp>
 
 namespace ringer::sim {
 
 namespace {
 
 constexpr size_t kStackBytes = 64 * 1024;
+
+uint64_t digest_of(const Fiber& fiber) {
+  const std::span<const std::byte> stack = fiber.stack();
+  return mix(digest_bytes(stack.data(), stack.size()), stack.size());
+}
 
 std::vector<MemoryModel::ActorFacts> facts_of(const std::vector<ActorSpec>& actors) {
   std::vector<MemoryModel::ActorFacts> facts;
@@ -18,134 +28,255 @@ std::vector<MemoryModel::ActorFacts> facts_of(const std::vector<ActorSpec>& acto
 
 }  // namespace
 
-Execution::Execution(Choices& choices, const std::vector<ActorSpec>& actors, FiberPool& fibers,
-                     bool reduce)
-    : specs_(actors),
-      choices_(choices),
-      reduce_(reduce),
-      memory_(choices, facts_of(actors)),
-      fibers_(fibers),
-      next_(actors.size()),
-      looks_(actors.size()),
-      asleep_(actors.size()) {
-  while (fibers_.size() < actors.size()) fibers_.push_back(std::make_unique<Fiber>(kStackBytes));
-  for (uint32_t a = 0; a < actors.size(); ++a) {
-    fibers_[a]->start([this, a] { specs_[a].body(SimPlatform(*this, a)); });
-    fibers_[a]->resume();  // to its first access
+Execution::Execution(const Program& program)
+    : program_(program),
+      memory_(facts_of(program.actors), program.max_locations),
+      actors_(program.actors.size()),
+      reads_(program.actors.size()) {
+  for (const Program::Name& name : program.names) memory_.name(name.at, name.bytes, name.text);
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    fibers_.push_back(std::make_unique<Fiber>(kStackBytes));
+    fibers_[a]->start([this, a] { program_.actors[a].body(SimPlatform(*this, a)); });
   }
 }
 
+// What stands on the stacks owns nothing and is left there.
 Execution::~Execution() {
-  for (uint32_t a = 0; a < specs_.size(); ++a) {
-    if (!fibers_[a]->finished()) fibers_[a]->cancel();
+  for (const auto& fiber : fibers_) {
+    fiber->restart();
+    fiber->start([] {});
+    fiber->resume();
   }
 }
 
-std::string Execution::run() {
-  std::vector<uint32_t> ready;
-  while (failure_.empty()) {
-    ready.clear();
-    bool all_done = true;
-    bool any_asleep = false;
-    for (uint32_t i = 0; i < specs_.size(); ++i) {
-      // Whoever moved last comes first, so that choice 0 changes over as seldom as can be.
-      const auto actor = static_cast<uint32_t>((last_ + i) % specs_.size());
-      if (fibers_[actor]->finished()) continue;
-      all_done = false;
-      if (!can_move(actor)) continue;
-      any_asleep = any_asleep || asleep_[actor];
-      if (!asleep_[actor]) ready.push_back(actor);
-    }
-    if (all_done) return {};
-    if (ready.empty()) {
-      pruned_ = any_asleep;
-      return pruned_ ? std::string() : deadlock();
-    }
-    last_ = pick(ready);
-    wake(last_);
-    fibers_[last_]->resume();
-    if (!memory_.race().empty()) fail("data race: " + memory_.race());
+void Execution::restart() {
+  program_.reset();
+  memory_.reset();
+  failure_.clear();
+  last_ = 0;
+  steps_ = 0;
+  run_hash_ = 0;
+  for (Actor& actor : actors_) actor = {};
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    fibers_[a]->restart();
+    run_to_choice(a);
   }
+}
+
+void Execution::save(State& state) const {
+  memory_.save(state.memory);
+  state.fibers.resize(fibers_.size());
+  for (size_t a = 0; a < fibers_.size(); ++a) fibers_[a]->save(state.fibers[a]);
+  state.actors = actors_;
+  state.program_memory.assign(program_.memory, program_.memory + program_.memory_bytes);
+  state.last = last_;
+  state.steps = steps_;
+  state.run_hash = run_hash_;
+}
+
+void Execution::restore(const State& state) {
+  memory_.restore(state.memory);
+  for (size_t a = 0; a < fibers_.size(); ++a) fibers_[a]->restore(state.fibers[a]);
+  actors_ = state.actors;
+  std::memcpy(program_.memory, state.program_memory.data(), program_.memory_bytes);
+  last_ = state.last;
+  steps_ = state.steps;
+  run_hash_ = state.run_hash;
+  failure_.clear();
+}
+
+uint64_t Execution::digest() {
+  uint64_t digest = memory_.digest();
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    Actor& actor = actors_[a];
+    if (actor.stack_changed) {
+      actor.stack = actor.ended ? 1 : digest_of(*fibers_[a]);
+      actor.stack_changed = false;
+    }
+    digest = mix(digest, actor.stack);
+    if (actor.parked != Parked::deferred) continue;
+    uint64_t younger = 1;
+    for (uint32_t i = 0; i < actor.watched; ++i) {
+      younger += memory_.younger_than(actor.watches[i], actor.parked_at);
+    }
+    digest = mix(digest, younger);
+  }
+  return mix(digest, digest_bytes(program_.memory, program_.memory_bytes));
+}
+
+void Execution::take(const Move& move) {
+  Actor& actor = actors_[move.actor];
+  if (move.outcome == Move::kDefer) {
+    actor.parked = Parked::deferred;
+    actor.parked_at = memory_.stores_made();
+    return;
+  }
+  last_ = move.actor;
+  ++steps_;
+  actor.parked = Parked::no;
+  perform(move.actor, move.outcome);
+  run_to_choice(move.actor);
+}
+
+void Execution::perform(uint32_t actor, uint32_t outcome) {
+  Actor& a = actors_[actor];
+  const Request& next = a.next;
+  if (next.kind == Request::Kind::await) return perform_look(actor, outcome);
+  if (next.kind == Request::Kind::load) {
+    a.result = memory_.load(actor, next.location, outcome, next.scope, next.order);
+    return tell(actor, next, outcome, a.result);
+  }
+  if (next.kind == Request::Kind::store) {
+    memory_.store(actor, next.location, outcome, next.update.operand, next.scope, next.order);
+    stored(actor, next);
+    return tell(actor, next, outcome, next.update.operand);
+  }
+  a.result = memory_.update(actor, next.location, outcome, next.update, next.scope, next.order);
+  if (next.update.stores(a.result)) stored(actor, next);
+  tell(actor, next, outcome, a.result);
+}
+
+// Memory itself has what comes last, for whoever reads it plainly.
+void Execution::stored(uint32_t actor, const Request& request) {
+  writers_[request.location] |= 1u << actor;
+  const uint64_t value = memory_.final_value(request.location);
+  std::memcpy(request.at, &value, request.update.bytes);
+}
+
+void Execution::tell(uint32_t actor, const Request& request, uint32_t outcome, uint64_t told) {
+  run_hash_ = mix(mix(run_hash_, actor), mix(request.location, told));
+  if (trace_ != nullptr) trace_access(actor, request, outcome, told);
+}
+
+// The actor runs until there is something to choose in what it does next.
+void Execution::run_to_choice(uint32_t actor) {
+  do {
+    fibers_[actor]->resume();
+    actors_[actor].stack_changed = true;
+    if (fibers_[actor]->finished()) {
+      actors_[actor].ended = true;
+      return memory_.retire(actor);
+    }
+  } while (perform_at_once(actor));
+}
+
+bool Execution::perform_at_once(uint32_t actor) {
+  Actor& a = actors_[actor];
+  Request& next = a.next;
+  prepare(next);
+  a.watched = 0;
+  switch (next.kind) {
+    case Request::Kind::await:
+      return false;
+    case Request::Kind::load:
+    case Request::Kind::update:
+      watch(a, next.location);
+      return false;
+    case Request::Kind::store:
+      if (memory_.store_choices(actor, next.location) > 1) return false;
+      perform(actor, 0);
+      return true;
+    case Request::Kind::fence:
+      if (program_.mutation == nullptr || !program_.mutation->drops(next.source)) {
+        memory_.fence(actor, next.scope, next.order);
+      }
+      break;
+    case Request::Kind::write_data:
+      memory_.write_data(actor, next.at, next.update.operand);
+      break;
+    case Request::Kind::read_data:
+      memory_.read_data(actor, next.at, next.update.operand);
+      break;
+  }
+  if (!memory_.race().empty()) fail("data race: " + memory_.race());
+  if (trace_ != nullptr) trace_plain(actor);
+  return true;
+}
+
+std::string Execution::verdict() {
+  if (failure_.empty()) fail(program_.check());
   return failure_;
-}
-
-// The actors before the chosen one have had their turn here, in an earlier execution: they sleep
-// until somebody does what theirs depends on.
-uint32_t Execution::pick(const std::vector<uint32_t>& ready) {
-  const uint32_t choice = choices_.choose(static_cast<uint32_t>(ready.size()));
-  const uint32_t actor = ready[choice];
-  if (!reduce_) return actor;
-  for (uint32_t i = 0; i < choice; ++i) asleep_[ready[i]] = true;
-  for (uint32_t a = 0; a < specs_.size(); ++a) {
-    if (asleep_[a] && dependent(next_[a], next_[actor])) asleep_[a] = false;
-  }
-  return actor;
-}
-
-bool Execution::dependent(const Next& a, const Next& b) {
-  if (!a.writes && !b.writes) return false;
-  return std::any_of(a.words.begin(), a.words.end(), [&](const void* word) {
-    return std::find(b.words.begin(), b.words.end(), word) != b.words.end();
-  });
 }
 
 std::string Execution::deadlock() const {
   std::string text = "deadlock:";
-  for (uint32_t a = 0; a < specs_.size(); ++a) {
-    if (!fibers_[a]->finished()) text += " " + specs_[a].name + " at '" + next_[a].site + "'";
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    if (actors_[a].ended) continue;
+    text += " " + program_.actors[a].name + " waits for '" + actors_[a].next.site + "'";
   }
   return text;
 }
 
-void Execution::interleave(uint32_t actor, const void* at, bool writes) {
-  looks_[actor].push_back(at);
-  next_[actor] = {nullptr, writes, {at}};
+uint64_t Execution::request(uint32_t actor, Request::Kind kind, Scope scope, Order order,
+                            const void* at, const Update& update, const Source& source) {
+  Request request;
+  request.kind = kind;
+  request.scope = scope;
+  request.order = order;
+  request.at = const_cast<void*>(at);
+  request.update = update;
+  request.source = source;
+  if (glancing_) return load_at_glance(actor, request);
+  actors_[actor].next = request;
+  fibers_[actor]->suspend();
+  return actors_[actor].result;
+}
+
+void Execution::await(uint32_t actor, Look look, void* context, const char* site,
+                      const Source& source) {
+  Request& next = actors_[actor].next;
+  next = {};
+  next.kind = Request::Kind::await;
+  next.look = look;
+  next.context = context;
+  next.site = site;
+  next.source = source;
   fibers_[actor]->suspend();
 }
 
-void Execution::wait(uint32_t actor, const char* site) {
-  next_[actor] = {site, false, looks_[actor]};
-  fibers_[actor]->suspend();
+[[gnu::noinline]] void Execution::wipe_stack() {
+  char below[1024];
+  std::memset(below, 0, sizeof(below));
+  asm volatile("" : : "r"(below) : "memory");  // it matters to whoever compares stacks
 }
 
-// A wait looks again when there is something newer in one of the words that it has read.
-bool Execution::can_move(uint32_t actor) const {
-  const Next& next = next_[actor];
-  return next.site == nullptr ||
-         std::any_of(next.words.begin(), next.words.end(),
-                     [&](const void* word) { return memory_.has_newer(actor, word); });
-}
-
-// To read the same again would be no step, so one of the words must be newer this time.
-void Execution::wake(uint32_t actor) {
-  Next& next = next_[actor];
-  if (next.site == nullptr) return;
-  std::erase_if(next.words, [&](const void* word) { return !memory_.has_newer(actor, word); });
-  memory_.skip_one(actor, next.words[choices_.choose(static_cast<uint32_t>(next.words.size()))]);
-  next.site = nullptr;
-}
-
-ExploreResult explore(Choices& choices, const std::function<std::vector<ActorSpec>()>& make,
-                      const std::function<std::string(MemoryModel&)>& check, bool reduce) {
-  ExploreResult result;
-  Execution::FiberPool fibers;
-  while (choices.next_execution()) {
-    const std::vector<ActorSpec> actors = make();
-    Execution execution(choices, actors, fibers, reduce);
-    std::string failure = execution.run();
-    if (execution.pruned()) {
-      ++result.pruned;
-      continue;
+// What it is about, and what is left of its order.
+void Execution::prepare(Request& request) {
+  using Kind = Request::Kind;
+  if (request.kind <= Kind::update) {
+    request.location = memory_.location(request.at, request.update.bytes);
+    if (address_of_.size() <= request.location) {
+      address_of_.resize(request.location + 1);
+      writers_.resize(request.location + 1);
     }
-    ++result.executions;
-    if (failure.empty()) failure = check(execution.memory());
-    if (!failure.empty()) {
-      result.first_failure = {failure, choices.schedule()};
-      return result;
-    }
+    address_of_[request.location] = request.at;
   }
-  result.complete = true;
-  return result;
+  if (program_.sites != nullptr && request.kind != Kind::await && request.kind <= Kind::fence) {
+    using Access = SiteList::Access;
+    program_.sites->saw(request.source,
+                        request.kind == Kind::load     ? Access::load
+                        : request.kind == Kind::store  ? Access::store
+                        : request.kind == Kind::update ? Access::update
+                                                       : Access::fence,
+                        request.scope, request.order);
+  }
+  if (program_.mutation != nullptr) {
+    program_.mutation->weaken(request.source, request.scope, request.order);
+  }
+}
+
+void Execution::watch(Actor& actor, uint32_t location) {
+  uint32_t* const end = actor.watches + actor.watched;
+  if (std::find(actor.watches, end, location) != end) return;
+  if (actor.watched == kMaxWatched) throw std::length_error("a wait looks at too many words");
+  actor.watches[actor.watched++] = location;
+}
+
+bool Execution::guard(std::string_view name, bool holds) const {
+  if (program_.sites != nullptr) program_.sites->saw_guard(name);
+  const Mutation* mutation = program_.mutation;
+  if (mutation == nullptr || mutation->kind != Mutation::Kind::guard_off) return holds;
+  return holds && mutation->guard != name;
 }
 
 }  // namespace ringer::sim

@@ -1,223 +1,376 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstring>
+#include <stdexcept>
 
+#include <ringer/sim/explore/digest.hpp>
 #include <ringer/sim/explore/memory_model.hpp>
 
 namespace ringer::sim {
 
 namespace {
+
 constexpr uint32_t kCellBytes = 16;
+
+uint32_t kinship_of(const Place& a, const Place& b) {
+  if (a.gpu != b.gpu) return 2;
+  return a.cta == b.cta ? 0 : 1;
 }
 
-MemoryModel::MemoryModel(Choices& choices, const std::vector<ActorFacts>& actors)
-    : choices_(choices) {
-  for (const ActorFacts& facts : actors) actors_.push_back({facts.name, facts.place, {}, {}, {}});
+}  // namespace
+
+uint64_t Update::after(uint64_t before) const {
+  const uint64_t mask = bytes == 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * bytes)) - 1;
+  switch (kind) {
+    case Kind::add:
+      return (before + operand) & mask;
+    case Kind::max:
+      return std::max(before, operand);
+    case Kind::exchange:
+    case Kind::compare_exchange:
+      break;
+  }
+  return operand;
+}
+
+MemoryModel::MemoryModel(const std::vector<ActorFacts>& actors, uint32_t max_locations)
+    : max_locations_(max_locations),
+      view_words_(max_locations + static_cast<uint32_t>(actors.size())),
+      cell_words_(kReads + static_cast<uint32_t>(actors.size())),
+      actors_(actors.size()) {
+  for (const ActorFacts& a : actors) {
+    actor_names_.push_back(a.name);
+    for (const ActorFacts& b : actors) kinship_.push_back(kinship_of(a.place, b.place));
+  }
+  reset();
+}
+
+void MemoryModel::reset() {
+  views_.assign(view_words_, 0);
+  owners_.assign(1, 1);
+  free_views_.clear();
   for (uint32_t a = 0; a < actors_.size(); ++a) {
-    actors_[a].view.clock.assign(actors_.size(), 0);
-    actors_[a].view.clock[a] = 1;
+    actors_[a] = {};
+    own(actors_[a].view)[max_locations_ + a] = actors_[a].clock;
   }
+  for (Location& location : locations_) {
+    location.first_rank = 0;
+    location.stores.clear();
+  }
+  std::fill(cells_.begin(), cells_.end(), 0);
+  stores_made_ = 0;
+  race_.clear();
 }
 
-uint32_t MemoryModel::location_of(const void* at, uint64_t initial) {
-  const auto [entry, fresh] = index_.try_emplace(at, static_cast<uint32_t>(locations_.size()));
-  if (fresh) {
-    // Everybody has seen what was there before the run.
-    locations_.push_back({at, {Store{}}, {0}});
-    locations_.back().stores[0].value = initial;
-  }
-  return entry->second;
+void MemoryModel::save(State& state) const {
+  state.views = views_;
+  state.owners = owners_;
+  state.free_views = free_views_;
+  state.actors = actors_;
+  state.locations = locations_;
+  state.stores_made = stores_made_;
+  state.cells = cells_;
 }
 
-uint32_t MemoryModel::kinship(uint32_t a, uint32_t b) const {
-  const Place& x = actors_[a].place;
-  const Place& y = actors_[b].place;
-  if (x.gpu != y.gpu) return 2;
-  return x.cta == y.cta ? 0 : 1;
+void MemoryModel::restore(const State& state) {
+  views_ = state.views;
+  owners_ = state.owners;
+  free_views_ = state.free_views;
+  actors_ = state.actors;
+  locations_ = state.locations;
+  stores_made_ = state.stores_made;
+  cells_ = state.cells;
+  race_.clear();
 }
 
-uint32_t MemoryModel::seen_rank(const View& view, uint32_t location) const {
-  const uint32_t id = location < view.seen.size() ? view.seen[location] : 0;
-  return locations_[location].stores[id].rank;
-}
-
-void MemoryModel::join(View& into, const View& from) const {
-  if (into.seen.size() < from.seen.size()) into.seen.resize(from.seen.size());
-  for (uint32_t l = 0; l < from.seen.size(); ++l) {
-    if (seen_rank(from, l) > seen_rank(into, l)) into.seen[l] = from.seen[l];
+uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
+  const auto [entry, fresh] =
+      location_index_.try_emplace(at, static_cast<uint32_t>(location_index_.size()));
+  const uint32_t id = entry->second;
+  if (id >= max_locations_) throw std::length_error("more shared words than an exploration holds");
+  if (id >= locations_.size()) locations_.resize(id + 1);
+  // Everybody has seen what was there before the run.
+  if (locations_[id].stores.empty()) {
+    Store first;
+    std::memcpy(&first.value, at, bytes);
+    locations_[id].stores.push_back(first);
   }
-  if (into.clock.size() < from.clock.size()) into.clock.resize(from.clock.size());
-  for (size_t a = 0; a < from.clock.size(); ++a) {
-    into.clock[a] = std::max(into.clock[a], from.clock[a]);
-  }
-}
-
-// The actor has read `store`: it sees nothing older of this location (read-read coherence), and
-// what the store's release carries if both are in each other's scope.
-void MemoryModel::take(uint32_t actor, uint32_t location, uint32_t store, Scope scope,
-                       bool acquire) {
-  Actor& a = actors_[actor];
-  const Store& read = locations_[location].stores[store];
-  if (a.view.seen.size() <= location) a.view.seen.resize(location + 1);
-  a.view.seen[location] = store;
-  const uint32_t kin = kinship(actor, read.writer);
-  if (!reaches(scope, kin) || !read.released[kin]) return;
-  join(a.pending[kin], read.message[kin]);
-  if (acquire) join(a.view, read.message[kin]);
-}
-
-uint64_t MemoryModel::load(uint32_t actor, const void* at, uint64_t initial, Scope scope,
-                           Order order) {
-  const uint32_t l = location_of(at, initial);
-  const Location& location = locations_[l];
-  const uint32_t oldest = seen_rank(actors_[actor].view, l);
-  const auto newest = static_cast<uint32_t>(location.order.size() - 1);
-  const uint32_t id = location.order[newest - choices_.choose(newest - oldest + 1)];
-  take(actor, l, id, scope, acquires(order));
-  return location.stores[id].value;
-}
-
-void MemoryModel::store(uint32_t actor, void* at, uint64_t initial, uint64_t value, Scope scope,
-                        Order order) {
-  const uint32_t l = location_of(at, initial);
-  const Location& location = locations_[l];
-  const uint32_t first = seen_rank(actors_[actor].view, l) + 1;
-  std::vector<uint32_t> ranks{static_cast<uint32_t>(location.order.size())};
-  for (auto rank = static_cast<uint32_t>(location.order.size()); rank-- > first;) {
-    if (!location.stores[location.order[rank]].follows_read) ranks.push_back(rank);
-  }
-  const uint32_t rank = ranks[choices_.choose(static_cast<uint32_t>(ranks.size()))];
-  insert(actor, l, rank, value, scope, releases(order), nullptr);
-}
-
-uint64_t MemoryModel::update(uint32_t actor, void* at, uint64_t initial, Scope scope, Order order,
-                             const std::function<Updated(uint64_t)>& update) {
-  const uint32_t l = location_of(at, initial);
-  const uint32_t first = seen_rank(actors_[actor].view, l);
-  std::vector<uint32_t> candidates;
-  for (auto rank = static_cast<uint32_t>(locations_[l].order.size()); rank-- > first;) {
-    const Location& location = locations_[l];
-    const uint32_t id = location.order[rank];
-    const bool taken =
-        rank + 1 < location.order.size() && location.stores[location.order[rank + 1]].follows_read;
-    // What another read-modify-write follows can only be read by one that stores nothing.
-    if (!taken || !update(location.stores[id].value).stores) candidates.push_back(id);
-  }
-  const uint32_t id = candidates[choices_.choose(static_cast<uint32_t>(candidates.size()))];
-  const uint64_t before = locations_[l].stores[id].value;
-  const Updated updated = update(before);
-  take(actor, l, id, scope, updated.stores && acquires(order));
-  if (updated.stores) {
-    const Store read = locations_[l].stores[id];
-    insert(actor, l, read.rank + 1, updated.value, scope, releases(order), &read);
-  }
-  return before;
-}
-
-uint32_t MemoryModel::insert(uint32_t actor, uint32_t l, uint32_t rank, uint64_t value, Scope scope,
-                             bool release, const Store* read) {
-  Location& location = locations_[l];
-  Actor& a = actors_[actor];
-  const auto id = static_cast<uint32_t>(location.stores.size());
-  location.stores.push_back({value, actor, rank, read != nullptr, {}, {}});
-  location.order.insert(location.order.begin() + rank, id);
-  for (uint32_t r = rank + 1; r < location.order.size(); ++r) {
-    location.stores[location.order[r]].rank = r;
-  }
-  if (a.view.seen.size() <= l) a.view.seen.resize(l + 1);
-  a.view.seen[l] = id;
-  for (uint32_t kin = 0; kin < kLevels && reaches(scope, kin); ++kin) {
-    const bool fenced = !a.released[kin].clock.empty();
-    const bool carried = read != nullptr && read->released[kin];
-    if (!release && !fenced && !carried) continue;
-    Store& store = location.stores[id];
-    store.released[kin] = true;
-    if (release) {
-      join(store.message[kin], a.view);
-    } else if (fenced) {
-      join(store.message[kin], a.released[kin]);
-    }
-    if (carried) join(store.message[kin], read->message[kin]);
-  }
-  // What the actor does from now on is not covered by this release.
-  if (release) ++a.view.clock[actor];
   return id;
+}
+
+MemoryModel::ViewId MemoryModel::new_view() {
+  ViewId id;
+  if (free_views_.empty()) {
+    id = static_cast<ViewId>(owners_.size());
+    owners_.push_back(1);
+    views_.resize(views_.size() + view_words_);
+  } else {
+    id = free_views_.back();
+    free_views_.pop_back();
+    owners_[id] = 1;
+  }
+  return id;
+}
+
+uint32_t* MemoryModel::own(ViewId& view) {
+  if (view == 0 || owners_[view] > 1) {
+    const ViewId copy = new_view();
+    std::copy_n(words(view), view_words_, &views_[size_t{copy} * view_words_]);
+    if (view != 0) --owners_[view];
+    view = copy;
+  }
+  return &views_[size_t{view} * view_words_];
+}
+
+void MemoryModel::share(ViewId& to, ViewId from) {
+  if (to == from) return;
+  if (to != 0 && --owners_[to] == 0) free_views_.push_back(to);
+  to = from;
+  if (from != 0) ++owners_[from];
+}
+
+void MemoryModel::join(ViewId& into, ViewId from) {
+  if (from == 0 || into == from) return;
+  if (into == 0) return share(into, from);
+  const uint32_t* theirs = words(from);
+  const uint32_t* ours = words(into);
+  bool news = false;
+  for (uint32_t i = 0; i < view_words_; ++i) news |= theirs[i] > ours[i];
+  if (!news) return;
+  uint32_t* joined = own(into);
+  theirs = words(from);  // own() may have moved the pool
+  for (uint32_t i = 0; i < view_words_; ++i) joined[i] = std::max(joined[i], theirs[i]);
+}
+
+void MemoryModel::see(uint32_t actor, uint32_t location, uint32_t index) {
+  const uint32_t rank = locations_[location].first_rank + index;
+  if (words(actors_[actor].view)[location] == rank) return;
+  own(actors_[actor].view)[location] = rank;
+}
+
+// The actor has read a store: it sees nothing older of this location (read-read coherence), and
+// what the store's release carries if both are in each other's scope.
+void MemoryModel::take(uint32_t actor, uint32_t location, uint32_t index, Scope scope,
+                       bool acquire) {
+  see(actor, location, index);
+  const Store& read = locations_[location].stores[index];
+  const uint32_t kin = kinship(actor, read.writer);
+  if (!reaches(scope, kin) || read.message[kin] == 0) return;
+  Actor& a = actors_[actor];
+  if (acquire) {
+    join(a.view, read.message[kin]);
+  } else {
+    join(a.pending[kin], read.message[kin]);
+  }
+}
+
+uint32_t MemoryModel::load_choices(uint32_t actor, uint32_t location) const {
+  return static_cast<uint32_t>(locations_[location].stores.size()) - seen(actor, location);
+}
+
+uint64_t MemoryModel::load(uint32_t actor, uint32_t location, uint32_t choice, Scope scope,
+                           Order order) {
+  const std::vector<Store>& stores = locations_[location].stores;
+  const auto index = static_cast<uint32_t>(stores.size()) - 1 - choice;
+  take(actor, location, index, scope, acquires(order));
+  return stores[index].value;
+}
+
+uint32_t MemoryModel::store_choices(uint32_t actor, uint32_t location) const {
+  const std::vector<Store>& stores = locations_[location].stores;
+  uint32_t choices = 1;
+  for (size_t i = seen(actor, location) + 1; i < stores.size(); ++i) {
+    if (!stores[i].follows_read) ++choices;
+  }
+  return choices;
+}
+
+void MemoryModel::store(uint32_t actor, uint32_t location, uint32_t choice, uint64_t value,
+                        Scope scope, Order order) {
+  const std::vector<Store>& stores = locations_[location].stores;
+  auto index = static_cast<uint32_t>(stores.size());
+  while (choice > 0) {
+    if (!stores[--index].follows_read) --choice;
+  }
+  insert(actor, location, index, value, scope, releases(order), nullptr);
+}
+
+// What another read-modify-write follows can only be read by one that stores nothing.
+uint32_t MemoryModel::update_choices(uint32_t actor, uint32_t location,
+                                     const Update& update) const {
+  const std::vector<Store>& stores = locations_[location].stores;
+  uint32_t choices = 0;
+  for (size_t i = seen(actor, location); i < stores.size(); ++i) {
+    const bool taken = i + 1 < stores.size() && stores[i + 1].follows_read;
+    if (!taken || !update.stores(stores[i].value)) ++choices;
+  }
+  return choices;
+}
+
+uint32_t MemoryModel::nth_candidate(uint32_t actor, uint32_t location, const Update& update,
+                                    uint32_t choice) const {
+  const std::vector<Store>& stores = locations_[location].stores;
+  auto index = static_cast<uint32_t>(stores.size());
+  for (;;) {
+    --index;
+    const bool taken = index + 1 < stores.size() && stores[index + 1].follows_read;
+    if (taken && update.stores(stores[index].value)) continue;
+    if (choice-- == 0 || index == seen(actor, location)) return index;
+  }
+}
+
+uint64_t MemoryModel::update(uint32_t actor, uint32_t location, uint32_t choice,
+                             const Update& update, Scope scope, Order order) {
+  const uint32_t index = nth_candidate(actor, location, update, choice);
+  const Store read = locations_[location].stores[index];
+  const bool stores = update.stores(read.value);
+  take(actor, location, index, scope, stores && acquires(order));
+  if (stores) {
+    insert(actor, location, index + 1, update.after(read.value), scope, releases(order), &read);
+  }
+  return read.value;
+}
+
+void MemoryModel::insert(uint32_t actor, uint32_t location, uint32_t index, uint64_t value,
+                         Scope scope, bool release, const Store* read) {
+  Location& l = locations_[location];
+  const uint32_t rank = l.first_rank + index;
+  if (index < l.stores.size()) {
+    // Slipped in: who has seen what comes behind it has seen one more.
+    for (ViewId v = 1; v < owners_.size(); ++v) {
+      uint32_t& seen_rank = views_[size_t{v} * view_words_ + location];
+      if (seen_rank >= rank) ++seen_rank;
+    }
+  }
+  Actor& a = actors_[actor];
+  own(a.view)[location] = rank;
+  Store store;
+  store.value = value;
+  store.writer = actor;
+  store.age = ++stores_made_;
+  store.follows_read = read != nullptr;
+  for (uint32_t kin = 0; kin < kLevels && reaches(scope, kin); ++kin) {
+    share(store.message[kin], release ? a.view : a.released[kin]);
+    if (read != nullptr) join(store.message[kin], read->message[kin]);
+  }
+  l.stores.insert(l.stores.begin() + index, store);
+  // What the actor does from now on is not covered by this release.
+  if (release) own(a.view)[max_locations_ + actor] = ++a.clock;
 }
 
 void MemoryModel::fence(uint32_t actor, Scope scope, Order order) {
   Actor& a = actors_[actor];
-  for (uint32_t kin = 0; kin < kLevels && reaches(scope, kin); ++kin) {
-    if (acquires(order)) join(a.view, a.pending[kin]);
+  if (acquires(order)) {
+    for (uint32_t kin = 0; kin < kLevels && reaches(scope, kin); ++kin) {
+      join(a.view, a.pending[kin]);
+      share(a.pending[kin], 0);
+    }
   }
+  if (!releases(order)) return;
   for (uint32_t kin = 0; kin < kLevels && reaches(scope, kin); ++kin) {
-    if (releases(order)) a.released[kin] = a.view;
+    share(a.released[kin], a.view);
   }
-  if (releases(order)) ++a.view.clock[actor];
+  own(a.view)[max_locations_ + actor] = ++a.clock;
 }
 
-std::string MemoryModel::name_of(uintptr_t at) const {
-  for (const Region& region : names_) {
-    if (at - region.at < region.bytes) {
-      return region.text + " + " + std::to_string(at - region.at);
-    }
+void MemoryModel::name(const void* at, size_t bytes, const std::string& text) {
+  regions_.push_back({reinterpret_cast<uintptr_t>(at), bytes, text});
+}
+
+std::string MemoryModel::name_of(const void* at) const {
+  const auto address = reinterpret_cast<uintptr_t>(at);
+  for (const Region& region : regions_) {
+    if (address - region.at >= region.bytes) continue;
+    const size_t offset = address - region.at;
+    return offset == 0 ? region.text : region.text + " + " + std::to_string(offset);
   }
   return "unnamed memory";
 }
 
-void MemoryModel::report(uint32_t actor, uint32_t other, uint64_t cell, const char* what) {
+void MemoryModel::report(uint32_t actor, uint32_t other, uint32_t cell, const char* what) {
   if (!race_.empty()) return;
-  race_ = actors_[actor].name + " " + what + " " + actors_[other].name +
-          " unordered: " + name_of(cell * kCellBytes);
+  race_ = actor_names_[actor] + " " + what + " " + actor_names_[other] +
+          " unordered: " + name_of(reinterpret_cast<const void*>(cell_at_[cell] * kCellBytes));
 }
 
 template <class F>
-void MemoryModel::for_each_cell(const void* at, uint32_t bytes, F&& f) {
+void MemoryModel::for_each_cell(const void* at, uint64_t bytes, F&& f) {
   const auto first = reinterpret_cast<uint64_t>(at) / kCellBytes;
   const auto last = (reinterpret_cast<uint64_t>(at) + bytes - 1) / kCellBytes;
-  for (uint64_t c = first; c <= last; ++c) f(c, cells_[c]);
+  for (uint64_t c = first; c <= last; ++c) {
+    const auto [entry, fresh] = cell_index_.try_emplace(c, static_cast<uint32_t>(cell_at_.size()));
+    if (fresh) cell_at_.push_back(c);
+    const size_t needed = size_t{entry->second + 1} * cell_words_;
+    if (cells_.size() < needed) cells_.resize(needed);
+    f(entry->second, &cells_[size_t{entry->second} * cell_words_]);
+  }
 }
 
-void MemoryModel::write_data(uint32_t actor, const void* at, uint32_t bytes) {
+void MemoryModel::write_data(uint32_t actor, const void* at, uint64_t bytes) {
   const Actor& a = actors_[actor];
-  for_each_cell(at, bytes, [&](uint64_t c, Cell& cell) {
-    if (!known(a, cell.writer, cell.written)) {
-      report(actor, cell.writer, c, "writes what is written by");
+  for_each_cell(at, bytes, [&](uint32_t c, uint32_t* cell) {
+    if (!known(a.view, {cell[kWriter], cell[kWritten]})) {
+      report(actor, cell[kWriter], c, "writes what is written by");
     }
-    for (uint32_t reader = 0; reader < cell.reads.size(); ++reader) {
-      if (!known(a, reader, cell.reads[reader])) report(actor, reader, c, "writes what is read by");
+    for (uint32_t reader = 0; reader < actors_.size(); ++reader) {
+      if (!known(a.view, {reader, cell[kReads + reader]})) {
+        report(actor, reader, c, "writes what is read by");
+      }
+      cell[kReads + reader] = 0;
     }
-    cell.reads.clear();
-    cell.writer = actor;
-    cell.written = a.view.clock[actor];
+    cell[kWriter] = actor;
+    cell[kWritten] = a.clock;
   });
 }
 
-void MemoryModel::read_data(uint32_t actor, const void* at, uint32_t bytes) {
+void MemoryModel::read_data(uint32_t actor, const void* at, uint64_t bytes) {
   const Actor& a = actors_[actor];
-  for_each_cell(at, bytes, [&](uint64_t c, Cell& cell) {
-    if (!known(a, cell.writer, cell.written)) {
-      report(actor, cell.writer, c, "reads what is written by");
+  for_each_cell(at, bytes, [&](uint32_t c, uint32_t* cell) {
+    if (!known(a.view, {cell[kWriter], cell[kWritten]})) {
+      report(actor, cell[kWriter], c, "reads what is written by");
     }
-    if (cell.reads.size() <= actor) cell.reads.resize(actor + 1);
-    cell.reads[actor] = a.view.clock[actor];
+    cell[kReads + actor] = a.clock;
   });
 }
 
-bool MemoryModel::has_newer(uint32_t actor, const void* at) const {
-  const uint32_t l = index_.at(at);
-  return seen_rank(actors_[actor].view, l) + 1 < locations_[l].order.size();
+uint32_t MemoryModel::age_of_load(uint32_t location, uint32_t choice) const {
+  const std::vector<Store>& stores = locations_[location].stores;
+  return stores[stores.size() - 1 - choice].age;
 }
 
-void MemoryModel::skip_one(uint32_t actor, const void* at) {
-  const uint32_t l = index_.at(at);
-  View& view = actors_[actor].view;
-  const uint32_t rank = seen_rank(view, l);
-  if (view.seen.size() <= l) view.seen.resize(l + 1);
-  view.seen[l] = locations_[l].order[rank + 1];
+uint32_t MemoryModel::age_of_update(uint32_t actor, uint32_t location, uint32_t choice,
+                                    const Update& update) const {
+  return locations_[location].stores[nth_candidate(actor, location, update, choice)].age;
 }
 
-uint64_t MemoryModel::final_value(const void* at) const {
-  const Location& location = locations_[index_.at(at)];
-  return location.stores[location.order.back()].value;
+uint64_t MemoryModel::younger_than(uint32_t location, uint32_t age) const {
+  const std::vector<Store>& stores = locations_[location].stores;
+  uint64_t digest = 0;
+  for (size_t i = 0; i < stores.size(); ++i) {
+    if (stores[i].age > age) digest += mix(location, i + 1);
+  }
+  return digest;
+}
+
+MemoryModel::Eyes MemoryModel::hold(uint32_t actor) {
+  const Actor& a = actors_[actor];
+  Eyes eyes{0, {}};
+  share(eyes.view, a.view);
+  for (uint32_t kin = 0; kin < kLevels; ++kin) share(eyes.pending[kin], a.pending[kin]);
+  return eyes;
+}
+
+void MemoryModel::put_back(uint32_t actor, const Eyes& eyes) {
+  Actor& a = actors_[actor];
+  share(a.view, eyes.view);
+  for (uint32_t kin = 0; kin < kLevels; ++kin) share(a.pending[kin], eyes.pending[kin]);
+  let_go(eyes);
+}
+
+void MemoryModel::let_go(const Eyes& eyes) {
+  ViewId view = eyes.view;
+  share(view, 0);
+  for (ViewId pending : eyes.pending) share(pending, 0);
 }
 
 }  // namespace ringer::sim

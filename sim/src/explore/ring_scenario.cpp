@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include <ringer/endpoint.hpp>
-#include <ringer/mlx5/wire.hpp>
 #include <ringer/sim/explore/ring_scenario.hpp>
+
+#include "ring_nic.hpp"
 
 namespace ringer::sim {
 
@@ -12,84 +13,33 @@ namespace {
 
 using Wire = mlx5::Wire;
 
-constexpr uint32_t kMaxRing = 8;
-constexpr uint32_t kMaxPosters = 8;
 constexpr Qpn kQpn = 0x100;
-constexpr uint32_t kFirstSequence = 1;
 
-/// SimPlatform whose orders can be weakened, all of a kind at once.
-class WeakenedPlatform : public SimPlatform {
- public:
-  WeakenedPlatform(const SimPlatform& p, Weakening weakening)
-      : SimPlatform(p), weakening_(weakening) {}
-
-  template <Scope kScope, Order kOrder, class T>
-  T load(const T* at) const {
-    if (weakening_ == Weakening::relaxed_loads)
-      return SimPlatform::load<kScope, Order::relaxed>(at);
-    return SimPlatform::load<kScope, kOrder>(at);
-  }
-  template <Scope kScope, Order kOrder, class T>
-  void store(T* at, T value) const {
-    if (weakening_ == Weakening::relaxed_stores) {
-      return SimPlatform::store<kScope, Order::relaxed>(at, value);
-    }
-    if (weakening_ == Weakening::narrow_stores) {
-      return SimPlatform::store<Scope::cta, kOrder>(at, value);
-    }
-    SimPlatform::store<kScope, kOrder>(at, value);
-  }
-  template <Scope kScope, Order kOrder, class T>
-  bool compare_exchange(T* at, T expected, T desired) const {
-    if (weakening_ == Weakening::relaxed_updates) {
-      return SimPlatform::compare_exchange<kScope, Order::relaxed>(at, expected, desired);
-    }
-    return SimPlatform::compare_exchange<kScope, kOrder>(at, expected, desired);
-  }
-  template <Scope kScope, Order kOrder, class T>
-  T fetch_max(T* at, T value) const {
-    if (weakening_ == Weakening::relaxed_updates) {
-      return SimPlatform::fetch_max<kScope, Order::relaxed>(at, value);
-    }
-    return SimPlatform::fetch_max<kScope, kOrder>(at, value);
-  }
-  template <Scope kScope, Order kOrder>
-  void fence() const {
-    if (weakening_ == Weakening::no_fences) return;
-    if (weakening_ == Weakening::narrow_fences) return SimPlatform::fence<Scope::gpu, kOrder>();
-    SimPlatform::fence<kScope, kOrder>();
-  }
-  void mmio_store(uint64_t* doorbell, uint64_t value) const {
-    SimPlatform::store<Scope::sys, Order::relaxed>(doorbell, value);
-  }
-  template <Scope kScope, Order kOrder, class T, class Predicate>
-  WaitOutcome wait_until(const T* at, Predicate&& predicate, const WaitLimit& limit,
-                         const char* site) const {
-    if (weakening_ == Weakening::relaxed_loads) {
-      return SimPlatform::wait_until<kScope, Order::relaxed>(at, predicate, limit, site);
-    }
-    return SimPlatform::wait_until<kScope, kOrder>(at, predicate, limit, site);
-  }
-
- private:
-  Weakening weakening_;
+/// As EverySignal, 0 for none.
+struct SignalEvery {
+  uint32_t wqes = 0;
+  constexpr bool operator()(uint64_t index) const { return wqes != 0 && EverySignal{wqes}(index); }
 };
 
-static_assert(Platform<WeakenedPlatform>);
+template <Sharing kSharing, RecordOrder kRecord, RungBy kRungBy>
+using PolicyOf = QueuePolicy<kSharing, Placement::host, AnyDoorbell, SignalEvery, kRecord, kRungBy>;
 
-/// The memory of one execution.
-struct World {
-  explicit World(const RingScenario& scenario) {
+}  // namespace
+
+/// What the actors share.
+struct RingProgram::World {
+  void reset(const RingScenario& scenario) {
+    std::memset(static_cast<void*>(this), 0, sizeof(*this));
     reset_heads(state, scenario.start_index);
     dbr[Wire::kDbrSend] = Wire::dbr_value(scenario.start_index);
-    cqe.tail = mlx5::kInvalidCqeTail;
     qp.layout_stamp = kDeviceQpStamp;
     qp.qpn = kQpn;
     qp.sq_wqebbs = scenario.ring_wqebbs;
-    qp.cq_cqes = 1;
-    qp.cq_mode = CqMode::collapsed;
+    qp.cq_mode = scenario.cq_mode;
+    qp.cq_cqes = scenario.cq_mode == CqMode::collapsed ? 1 : scenario.ring_wqebbs;
+    for (mlx5::Cqe& cqe : cq) cqe.tail = mlx5::kInvalidCqeTail;
     qp.sq = sq;
-    qp.cq = &cqe;
+    qp.cq = cq;
     qp.dbr = dbr;
     qp.cq_dbr = cq_dbr;
     qp.doorbell = &doorbell;
@@ -97,170 +47,160 @@ struct World {
     qp.range_ends = range_ends;
   }
 
-  SqState state{};
-  uint64_t range_ends[kMaxRing] = {};
-  alignas(64) uint8_t sq[kMaxRing * kWqebbBytes] = {};
-  alignas(64) mlx5::Cqe cqe{};
-  Be32 dbr[2] = {};
-  Be32 cq_dbr[2] = {};
-  uint64_t doorbell = 0;
-  DeviceQp qp{};
+  SqState state;
+  DeviceQp qp;
+  uint64_t doorbell;
+  uint64_t sequence;  // of signals
+  uint32_t ended;     // posters
+  uint32_t done;
+  Be32 dbr[2];
+  Be32 cq_dbr[2];
+  uint64_t range_ends[kMaxRing];
+  alignas(64) mlx5::Cqe cq[kMaxRing];
+  alignas(64) uint8_t sq[kMaxRing * kWqebbBytes];
 };
 
-template <class Policy>
-void post(const WeakenedPlatform& p, World& world, const RingScenario& scenario, uint32_t poster) {
-  Endpoint<WeakenedPlatform, Policy> endpoint(p, world.qp);
-  for (uint32_t i = 0; i < scenario.wqes; ++i) {
-    const bool last = i + 1 == scenario.wqes;
-    const PostFlags flags{scenario.signal_each, scenario.ring_each || last};
-    const uint64_t value = (uint64_t{poster} << 32) | (kFirstSequence + i);
-    if (!endpoint.put_inline(value, {0, 0}, flags, {}).status.ok()) p.fail("a post failed");
-  }
-}
+namespace {
 
-/// A NIC without a memory of its own: looks at the doorbell, at the record, fetches, executes,
-/// completes, one step at a time.
-class SteppedNic {
+template <class Policy>
+class Poster {
  public:
-  SteppedNic(const SimPlatform& p, World& world, const RingScenario& scenario)
+  Poster(const SimPlatform& p, const DeviceQp& qp, uint64_t* sequence, const RingScenario& scenario,
+         uint32_t number)
       : p_(p),
-        world_(world),
         scenario_(scenario),
-        pi_(scenario.start_index),
-        ci_(pi_),
-        bell_(pi_) {}
+        sequence_(sequence),
+        number_(number),
+        endpoint_(p, qp, Policy{scenario.doorbell, {scenario.signal_every}}) {}
 
   void run() {
-    const uint64_t end = pi_ + uint64_t{scenario_.posters} * scenario_.wqes;
-    while (ci_ < end) {
-      see_doorbell();
-      if (pi_ - ci_ > scenario_.ring_wqebbs) return p_.fail("announced beyond the ring");
-      if (pi_ > end) return p_.fail("announced what nobody has posted");
-      for (; ci_ < pi_; ++ci_) {
-        if (!execute()) return;
+    for (uint32_t done = 0; done < scenario_.wqes;) {
+      const uint32_t count = std::min(scenario_.batch, scenario_.wqes - done);
+      const bool rings = scenario_.ring_each || done + count == scenario_.wqes;
+      const Posted posted = post(done, count, {false, rings});
+      done += count;
+      if (posted.status.ok() && scenario_.fails_at != 0 && done == scenario_.wqes) {
+        endpoint_.wait(posted.ticket, {});
       }
+      if (posted.status.ok()) continue;
+      if (scenario_.fails_at == 0) p_.fail("a post failed");
+      return;
     }
   }
 
  private:
-  static uint16_t announced(uint64_t bell) {
-    return static_cast<uint16_t>(byteswap32(static_cast<uint32_t>(bell)) >> 8);
-  }
-  // How far a 16-bit position is ahead of an index; negative if it is behind.
-  static int ahead(uint64_t index, uint16_t position) {
-    return static_cast<int16_t>(static_cast<uint16_t>(position - static_cast<uint16_t>(index)));
-  }
-
-  void see_doorbell() {
-    uint64_t bell = 0;
-    p_.wait_until<Scope::sys, Order::acquire>(
-        &world_.doorbell,
-        [&](uint64_t now) {
-          bell = now;
-          return now != 0 && announced(now) != static_cast<uint16_t>(bell_);
-        },
-        {}, "doorbell");
-    const int step = ahead(bell_, announced(bell));
-    if (step < 0) return p_.fail("the doorbell went back");
-    bell_ += static_cast<uint64_t>(step);
-    const Be32 record{p_.load<Scope::sys, Order::acquire>(&world_.dbr[Wire::kDbrSend].raw)};
-    const int beyond = ahead(bell_, static_cast<uint16_t>(record.value()));
-    if (scenario_.record == RecordOrder::before_doorbell && beyond < 0) {
-      return p_.fail("the record is behind the doorbell");
-    }
-    pi_ = std::max(pi_, beyond > 0 ? bell_ + static_cast<uint64_t>(beyond) : bell_);
-  }
-
-  bool execute() {
-    const uint8_t* slot = world_.sq + slot_of(ci_, scenario_.ring_wqebbs) * kWqebbBytes;
-    p_.read_data(slot, 48);
-    mlx5::CtrlSeg ctrl;
-    std::memcpy(&ctrl, slot, sizeof(ctrl));
-    if (((ctrl.opmod_idx_opcode.value() >> 8) & 0xffff) != (ci_ & 0xffff)) {
-      p_.fail("a fetched WQE is not the one that was published");
-      return false;
-    }
-    uint64_t value;
-    std::memcpy(&value, slot + 36, sizeof(value));
-    const auto poster = static_cast<uint32_t>(value >> 32);
-    if (poster >= scenario_.posters || static_cast<uint32_t>(value) != ++executed_[poster]) {
-      p_.fail("a WQE is lost, twice executed or out of its poster's order");
-      return false;
-    }
-    if ((ctrl.fm_ce_se & mlx5::ctrl_flag::cq_update) != 0) complete();
-    return true;
-  }
-
-  void complete() {
-    const mlx5::CqeTail tail{static_cast<uint16_t>(ci_), mlx5::CqeOpcode::requester, false};
-    // pairs with the poller's acquire
-    p_.store<Scope::sys, Order::release>(&world_.cqe.tail.raw, tail.word().raw);
+  Posted post(uint32_t done, uint32_t count, PostFlags flags) {
+    if (scenario_.signals) return endpoint_.signal({{0, 0}, sequence_}, flags, {});
+    return endpoint_.post_batch(count, flags, {}, [&](uint64_t i, const Wire::Head& head) {
+      const auto sequence = static_cast<uint32_t>(done + i + 1);
+      return Wire::make_write_value(head, ring_value(number_, sequence), {0, 0});
+    });
   }
 
   const SimPlatform& p_;
-  World& world_;
   const RingScenario& scenario_;
-  uint64_t pi_;    // authorised
-  uint64_t ci_;    // executed
-  uint64_t bell_;  // rung
-  uint32_t executed_[kMaxPosters] = {};
+  uint64_t* sequence_;
+  uint32_t number_;
+  Endpoint<SimPlatform, Policy> endpoint_;
 };
 
-template <class Policy>
-ExploreResult explore_with(Choices& choices, const RingScenario& scenario, bool reduce) {
-  std::unique_ptr<World> world;
-  const auto make = [&] {
-    world = std::make_unique<World>(scenario);
-    std::vector<ActorSpec> actors;
-    for (uint32_t i = 0; i < scenario.posters; ++i) {
-      const uint32_t cta = Policy::kSharing == Sharing::gpu ? i : 0;
-      actors.push_back({"poster" + std::to_string(i), {0, cta}, [&, i](const SimPlatform& p) {
-                          post<Policy>({p, scenario.weakening}, *world, scenario, i);
-                        }});
-    }
-    actors.push_back({"nic", {1, kMaxPosters}, [&](const SimPlatform& p) {
-                        p.name(world->sq, sizeof(world->sq), "qp0.sq");
-                        SteppedNic(p, *world, scenario).run();
-                      }});
-    return actors;
-  };
-  const auto check = [&](MemoryModel& memory) -> std::string {
-    const uint64_t end = scenario.start_index + uint64_t{scenario.posters} * scenario.wqes;
-    if (memory.final_value(&world->state.prod_idx) != end) return "prod_idx ends elsewhere";
-    return {};
-  };
-  return explore(choices, make, check, reduce);
-}
-
-template <Sharing kSharing, RecordOrder kRecord>
-using PolicyOf = QueuePolicy<kSharing, Placement::host, TailDoorbell, TailSignal, kRecord>;
-
-template <Sharing kSharing>
-ExploreResult explore_shared(Choices& choices, const RingScenario& scenario, bool reduce) {
-  if (scenario.record == RecordOrder::trailing) {
-    return explore_with<PolicyOf<kSharing, RecordOrder::trailing>>(choices, scenario, reduce);
+void check_scenario(const RingScenario& s) {
+  const auto power_of_two = [](uint32_t v) { return v != 0 && (v & (v - 1)) == 0; };
+  if (s.posters == 0 || s.posters > kMaxPosters || s.wqes == 0 || s.batch == 0 ||
+      !power_of_two(s.ring_wqebbs) || s.ring_wqebbs > kMaxRing || (s.signals && s.batch != 1)) {
+    throw std::invalid_argument("no ring scenario: posters 1 to 8, ring a power of two up to 8");
   }
-  return explore_with<PolicyOf<kSharing, RecordOrder::before_doorbell>>(choices, scenario, reduce);
+  if (s.sharing == Sharing::exclusive && s.posters != 1) {
+    throw std::invalid_argument("an exclusive ring has one poster");
+  }
+  if (s.rung_by == RungBy::server && s.record == RecordOrder::trailing) {
+    throw std::invalid_argument("a server's record cannot trail");
+  }
 }
 
 }  // namespace
 
-ExploreResult explore_ring(Choices& choices, const RingScenario& scenario, bool reduce) {
-  const uint32_t ring = scenario.ring_wqebbs;
-  if (scenario.posters == 0 || scenario.posters > kMaxPosters || scenario.wqes == 0 || ring == 0 ||
-      ring > kMaxRing || (ring & (ring - 1)) != 0 ||
-      (scenario.sharing == Sharing::exclusive && scenario.posters != 1)) {
-    throw std::invalid_argument("no ring scenario");
+RingProgram::RingProgram(const RingScenario& scenario)
+    : scenario_(scenario), world_(std::make_unique<World>()) {
+  check_scenario(scenario);
+  program_.memory = reinterpret_cast<std::byte*>(world_.get());
+  program_.memory_bytes = sizeof(World);
+  program_.reset = [this] { world_->reset(scenario_); };
+  program_.max_locations = 12 + 2 * scenario.ring_wqebbs;
+  program_.may_stop = scenario.fails_at != 0;
+  program_.check = [this]() -> std::string {
+    const uint64_t end = scenario_.start_index + uint64_t{scenario_.posters} * scenario_.wqes;
+    if (scenario_.fails_at == 0 && world_->state.prod_idx != end) return "prod_idx ends elsewhere";
+    if (scenario_.fails_at != 0 && world_->state.error.code == 0) return "the error is lost";
+    return {};
+  };
+  const SqState& s = world_->state;
+  program_.names = {{&s.resv_head, 8, "qp0.sq.resv_head"},
+                    {&s.ready_head, 8, "qp0.sq.ready_head"},
+                    {&s.prod_idx, 8, "qp0.sq.prod_idx"},
+                    {&s.cons_idx, 8, "qp0.sq.cons_idx"},
+                    {&s.cq_lock, 4, "qp0.cq.lock"},
+                    {&s.error, sizeof(s.error), "qp0.error"},
+                    {&world_->doorbell, 8, "qp0.doorbell"},
+                    {&world_->done, 4, "done"},
+                    {&world_->ended, 4, "ended"},
+                    {world_->dbr, sizeof(world_->dbr), "qp0.dbr"},
+                    {world_->cq_dbr, sizeof(world_->cq_dbr), "qp0.cq_dbr"},
+                    {world_->range_ends, sizeof(world_->range_ends), "qp0.sq.range_ends"},
+                    {world_->cq, sizeof(world_->cq), "qp0.cq"},
+                    {world_->sq, sizeof(world_->sq), "qp0.sq"}};
+  if (scenario.sharing == Sharing::exclusive) {
+    build_shared<Sharing::exclusive>();
+  } else if (scenario.sharing == Sharing::cta) {
+    build_shared<Sharing::cta>();
+  } else {
+    build_shared<Sharing::gpu>();
   }
-  switch (scenario.sharing) {
-    case Sharing::exclusive:
-      return explore_shared<Sharing::exclusive>(choices, scenario, reduce);
-    case Sharing::cta:
-      return explore_shared<Sharing::cta>(choices, scenario, reduce);
-    case Sharing::gpu:
-      break;
+}
+
+RingProgram::~RingProgram() = default;
+
+template <Sharing kSharing>
+void RingProgram::build_shared() {
+  if (scenario_.record == RecordOrder::trailing) {
+    build<PolicyOf<kSharing, RecordOrder::trailing, RungBy::poster>>();
+  } else if (scenario_.rung_by == RungBy::server) {
+    build<PolicyOf<kSharing, RecordOrder::before_doorbell, RungBy::server>>();
+  } else {
+    build<PolicyOf<kSharing, RecordOrder::before_doorbell, RungBy::poster>>();
   }
-  return explore_shared<Sharing::gpu>(choices, scenario, reduce);
+}
+
+template <class Policy>
+void RingProgram::build() {
+  constexpr bool kServed = Policy::kRungBy == RungBy::server;
+  World& world = *world_;
+  const RingScenario& scenario = scenario_;
+  for (uint32_t i = 0; i < scenario.posters; ++i) {
+    const uint32_t cta = Policy::kSharing == Sharing::gpu ? i : 0;
+    program_.actors.push_back(
+        {"poster" + std::to_string(i), {0, cta}, [&, i](const SimPlatform& p) {
+           Poster<Policy>(p, world.qp, &world.sequence, scenario, i).run();
+           if (!kServed) return;
+           const uint32_t before = p.fetch_add<Scope::gpu, Order::acq_rel>(&world.ended, 1u);
+           // pairs with serve(): acquire
+           if (before + 1 == scenario.posters) p.store<Scope::gpu, Order::release>(&world.done, 1u);
+         }});
+  }
+  if constexpr (kServed) {
+    // Of the posters' block where their scope asks for that.
+    const uint32_t cta = Policy::kSharing == Sharing::gpu ? kMaxPosters : 0;
+    program_.actors.push_back({"server", {0, cta}, [&](const SimPlatform& p) {
+                                 SendQueue<SimPlatform, Wire, Policy> queue(p, world.qp);
+                                 const Status status = queue.serve(&world.done, {});
+                                 if (!status.ok() && scenario.fails_at == 0) {
+                                   p.fail("the server failed");
+                                 }
+                               }});
+  }
+  program_.actors.push_back({"nic", {1, kMaxPosters + 1}, [&](const SimPlatform& p) {
+                               SteppedNic(p, world.qp, scenario).run();
+                             }});
 }
 
 }  // namespace ringer::sim

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stackful fiber that can be started again after it has finished. Known to ASan and TSan.
+// A stackful fiber that can be started again after it has finished, and saved and restored while it
+// is suspended. Known to ASan and TSan.
 #pragma once
 
 #include <cstddef>
 #include <exception>
 #include <functional>
 #include <memory>
+#include <span>
+#include <vector>
 
 namespace ringer::sim {
 
@@ -27,6 +30,24 @@ class Fiber {
   /// Ends a suspended body by unwinding its stack.
   void cancel();
   bool finished() const { return finished_; }
+
+  /// A fiber between two resumes: the part of its stack in use. Valid for the fiber it was taken
+  /// from, as long as that runs the same body.
+  struct Image {
+    void* context = nullptr;
+    bool finished = true;
+    std::vector<std::byte> stack;
+  };
+  /// False where a sanitizer keeps a shadow of the stack that a copy would not bring back.
+  static bool savable();
+  /// What lives on the stack must own nothing: an image is copied, and left, like plain bytes.
+  void save(Image& image) const;
+  void restore(const Image& image);
+  /// The part of a suspended fiber's stack in use: all that its body has but for what it points to.
+  std::span<const std::byte> stack() const;
+  /// The same body from its beginning; what it had on its stack is left, not unwound (but see
+  /// savable(): without, it is unwound).
+  void restart();
 
  private:
   struct Context;  // hides Boost.Context and the sanitizer bookkeeping

@@ -1,204 +1,207 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a few actors under a Choices source: at each shared access it decides who moves, and the
-// memory model what he sees.
+// A few actors between two shared accesses each: which moves there are, and what one move does.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include <ringer/platform.hpp>
 #include <ringer/sim/explore/memory_model.hpp>
+#include <ringer/sim/explore/mutation.hpp>
 #include <ringer/sim/fiber.hpp>
 
 namespace ringer::sim {
 
 class SimPlatform;
 
-/// One thread of an explored program. The body is run anew in each execution and must depend on
-/// nothing but what it is given and what it reads through its platform.
+/// One thread of an explored program. Between two accesses its body owns nothing: a state is saved
+/// and left as plain bytes. It depends on nothing but what it reads through its platform, and
+/// writes nothing but its stack and the program's memory.
 struct ActorSpec {
   std::string name;
   Place place;
   std::function<void(SimPlatform)> body;
 };
 
-/// What one execution came to.
-struct Verdict {
-  std::string failure;   ///< empty: none
-  std::string schedule;  ///< replays it
+struct Program {
+  std::vector<ActorSpec> actors;
+  /// What all actors share, with what they leave there for `check`; plain data.
+  std::byte* memory = nullptr;
+  size_t memory_bytes = 0;
+  /// Puts `memory` into its first state.
+  std::function<void()> reset;
+  /// Looks at `memory` when all actors have ended: what is wrong, or nothing.
+  std::function<std::string()> check;
+  uint32_t max_locations = 32;  ///< shared words
+  bool may_stop = false;        ///< stop words and queue errors may be set: waits look at them
+  /// Names of memory, for reports.
+  struct Name {
+    const void* at;
+    size_t bytes;
+    std::string text;
+  };
+  std::vector<Name> names;
+  const Mutation* mutation = nullptr;  ///< what is weakened
+  SiteList* sites = nullptr;           ///< gathers what the actors come by
 };
 
-struct ExploreResult {
-  uint64_t executions = 0;
-  uint64_t pruned = 0;    ///< begun, but the same as another one in another order
-  bool complete = false;  ///< all executions were run
-  Verdict first_failure;
+/// One step that can be taken: an actor's next access and which of its outcomes, with all that he
+/// stores after it. Outcome 0 takes the newest store. Nobody needs to move before a store: with it,
+/// loads may still return older ones, and other stores slip in before it.
+struct Move {
+  /// The actor leaves the stores that are there and waits for a newer one (see read_moves()).
+  static constexpr uint32_t kDefer = ~uint32_t{0};
+
+  uint32_t actor;
+  uint32_t outcome;
 };
 
-/// One run of all actors. With `reduce` the choices are taken to be enumerated in order, and what
-/// differs from an earlier execution only in the order of independent accesses is cut short (sleep
-/// sets; Godefroid 1996).
 class Execution {
  public:
-  using FiberPool = std::vector<std::unique_ptr<Fiber>>;
-  Execution(Choices& choices, const std::vector<ActorSpec>& actors, FiberPool& fibers, bool reduce);
+  /// `program` must outlive it.
+  explicit Execution(const Program& program);
   ~Execution();
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
 
-  /// To the end, to a deadlock or to a data race: the failure, or nothing.
-  std::string run();
-  bool pruned() const { return pruned_; }
-  MemoryModel& memory() { return memory_; }
-  /// An oracle has seen what must not be: the execution ends with this failure.
-  void fail(const std::string& what) {
-    if (failure_.empty()) failure_ = what;
-  }
+  /// Back to the beginning.
+  void restart();
+  /// What can be done now; whoever moved last comes first, the newest store before older ones.
+  /// Empty at the end: all actors have ended, an oracle or a race has failed, or nobody can move.
+  const std::vector<Move>& moves();
+  /// The moves of one actor that are enough to come to every end there is: he reads a store that is
+  /// there, at once, since it makes no difference to anybody when he does, or he defers, and reads
+  /// one that is still to come. There is a sense in it only where others store: `writers`, as
+  /// writers() has it. Empty also where who has deferred waits in vain: dead_end().
+  const std::vector<Move>& read_moves(const std::vector<uint32_t>& writers);
+  bool dead_end() const { return dead_end_; }
+  /// By location, one bit an actor: who has stored there in any execution so far.
+  const std::vector<uint32_t>& writers() const { return writers_; }
+  void take(const Move& move);
+  /// What is wrong at the end; empty if nothing is. Runs the program's check.
+  std::string verdict();
+
+  uint32_t last_actor() const { return last_; }
+  uint64_t steps() const { return steps_; }
+  /// Equal for states from which the same can follow: memory, what is seen of it, and stacks. Only
+  /// where Fiber::savable().
+  uint64_t digest();
+  /// Of the moves taken, what they read and what they wrote: the same run has the same hash.
+  uint64_t run_hash() const { return run_hash_; }
+  /// From now on each access is told to `trace`, a line each.
+  void trace_to(std::vector<std::string>* trace) { trace_ = trace; }
+
+  struct State;
+  void save(State& state) const;
+  void restore(const State& state);
 
  private:
   friend class SimPlatform;
 
-  // What an actor does when it moves next: access one word, or look again at all that its wait has
-  // read.
-  struct Next {
-    const char* site = nullptr;  // of a wait; null: it can move
-    bool writes = false;
-    std::vector<const void*> words;
+  using Look = bool (*)(void* context);
+  struct Request {
+    enum class Kind : uint8_t { load, store, update, await, fence, write_data, read_data };
+    Kind kind = Kind::load;
+    Scope scope = Scope::sys;
+    Order order = Order::relaxed;
+    void* at = nullptr;
+    uint32_t location = 0;  // of `at`
+    Update update;          // or a store's bytes and operand, or as operand the bytes of plain data
+    Source source;
+    // await
+    const char* site = nullptr;
+    Look look = nullptr;
+    void* context = nullptr;
+  };
+  static constexpr uint32_t kMaxWatched = 8;
+  enum class Parked : uint8_t {
+    no,
+    blocked,   // what it awaits is not there
+    deferred,  // it wants a store that is not there
+  };
+  // All that an actor has done and seen, and what it does next.
+  struct Actor {
+    Request next;
+    bool ended = false;
+    Parked parked = Parked::no;
+    uint32_t parked_at = 0;  // stores made by then
+    uint64_t result = 0;
+    uint32_t watched = 0;  // locations that its next access reads
+    uint32_t watches[kMaxWatched] = {};
+    uint64_t stack = 0;  // digest
+    bool stack_changed = true;
+  };
+  // One way through the loads of a look.
+  struct Glance {
+    std::vector<uint32_t> choices;
+    std::vector<uint32_t> options;
+    size_t at = 0;
+    uint32_t youngest = 0;  // age of the youngest store read
+    bool committed = false;
   };
 
-  /// Before each access of `actor`: somebody else may move.
-  void interleave(uint32_t actor, const void* at, bool writes);
-  /// What `actor` reads from here on is what its wait depends on.
-  void begin_look(uint32_t actor) { looks_[actor].clear(); }
-  void wait(uint32_t actor, const char* site);
-  bool can_move(uint32_t actor) const;
-  void wake(uint32_t actor);
-  static bool dependent(const Next& a, const Next& b);
+  // On an actor's stack.
+  uint64_t request(uint32_t actor, Request::Kind kind, Scope scope, Order order, const void* at,
+                   const Update& update, const Source& source);
+  void await(uint32_t actor, Look look, void* context, const char* site, const Source& source);
+  static void wipe_stack();
+  void fail(const std::string& what) {
+    if (failure_.empty()) failure_ = what;
+  }
+  bool guard(std::string_view name, bool holds) const;
+
+  void run_to_choice(uint32_t actor);
+  bool perform_at_once(uint32_t actor);
+  void prepare(Request& request);
+  void list_outcomes(uint32_t actor, uint32_t older_than, std::vector<Move>& moves);
+  void list_looks(uint32_t actor, uint32_t older_than, std::vector<Move>& moves);
+  bool glance(uint32_t actor, bool commit);
+  bool next_glance();
+  uint64_t load_at_glance(uint32_t actor, const Request& request);
+  bool list_pending_store();
+  void list_reads(uint32_t actor, std::vector<Move>& moves);
+  bool others_store(uint32_t actor, const std::vector<uint32_t>& writers) const;
+  void watch(Actor& actor, uint32_t location);
+  void perform(uint32_t actor, uint32_t outcome);
+  void perform_look(uint32_t actor, uint32_t outcome);
+  void stored(uint32_t actor, const Request& request);
+  void tell(uint32_t actor, const Request& request, uint32_t outcome, uint64_t told);
   std::string deadlock() const;
-  uint32_t pick(const std::vector<uint32_t>& ready);
+  void trace(uint32_t actor, const std::string& what, const Source& source);
+  void trace_plain(uint32_t actor);
+  void trace_access(uint32_t actor, const Request& request, uint32_t outcome, uint64_t told);
 
-  const std::vector<ActorSpec>& specs_;
-  Choices& choices_;
-  bool reduce_;
+  const Program& program_;
   MemoryModel memory_;
-  FiberPool& fibers_;
-  std::vector<Next> next_;
-  std::vector<std::vector<const void*>> looks_;
-  std::vector<bool> asleep_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::vector<Actor> actors_;
+  std::vector<const void*> address_of_;  // by location
   uint32_t last_ = 0;
-  bool pruned_ = false;
+  uint64_t steps_ = 0;
+  uint64_t run_hash_ = 0;
   std::string failure_;
+  std::vector<Move> moves_;
+  std::vector<std::vector<Move>> reads_;  // by actor
+  bool dead_end_ = false;
+  std::vector<uint32_t> writers_;
+  Glance glance_;
+  bool glancing_ = false;
+  std::vector<std::string>* trace_ = nullptr;
 };
 
-/// The platform of explored code. Waits end when what they wait for is there; there is no time, so
-/// that a wait which nothing ends is a deadlock of the program. Words are also stored in memory
-/// itself, in the order of the run, for whoever reads them plainly.
-class SimPlatform {
- public:
-  SimPlatform(Execution& execution, uint32_t actor) : execution_(&execution), actor_(actor) {}
-
-  template <Scope kScope, Order kOrder, class T>
-  T load(const T* at) const {
-    execution_->interleave(actor_, at, false);
-    return static_cast<T>(memory().load(actor_, at, word(at), kScope, kOrder));
-  }
-  template <Scope kScope, Order kOrder, class T>
-  void store(T* at, T value) const {
-    execution_->interleave(actor_, at, true);
-    memory().store(actor_, at, word(at), value, kScope, kOrder);
-    stored(at);
-  }
-  template <Scope kScope, Order kOrder, class T>
-  T fetch_add(T* at, T value) const {
-    return update<kScope, kOrder>(at, [value](T seen) { return static_cast<T>(seen + value); });
-  }
-  template <Scope kScope, Order kOrder, class T>
-  T fetch_max(T* at, T value) const {
-    return update<kScope, kOrder>(at, [value](T seen) { return seen < value ? value : seen; });
-  }
-  template <Scope kScope, Order kOrder, class T>
-  T exchange(T* at, T value) const {
-    return update<kScope, kOrder>(at, [value](T) { return value; });
-  }
-  template <Scope kScope, Order kOrder, class T>
-  bool compare_exchange(T* at, T expected, T desired) const {
-    execution_->interleave(actor_, at, true);
-    const uint64_t before =
-        memory().update(actor_, at, word(at), kScope, kOrder, [&](uint64_t seen) {
-          return MemoryModel::Updated{seen == expected, desired};
-        });
-    if (before == expected) stored(at);
-    return before == expected;
-  }
-  template <Scope kScope, Order kOrder>
-  void fence() const {
-    memory().fence(actor_, kScope, kOrder);
-  }
-  void copy_wqe(void* slot, const void* wqe, uint32_t segments) const {
-    memory().write_data(actor_, slot, segments * 16);
-    std::memcpy(slot, wqe, size_t{segments} * 16);
-  }
-  void mmio_store(uint64_t* doorbell, uint64_t value) const {
-    store<Scope::sys, Order::relaxed>(doorbell, value);
-  }
-  template <Scope kScope, Order kOrder, class T, class Predicate>
-  WaitOutcome wait_until(const T* at, Predicate&& predicate, const WaitLimit& limit,
-                         const char* site) const {
-    for (;;) {
-      execution_->begin_look(actor_);
-      if (predicate(load<kScope, kOrder>(at))) return WaitOutcome::done;
-      if (is_set(limit.stop) || is_set(limit.queue_error)) return WaitOutcome::stopped;
-      execution_->wait(actor_, site);
-    }
-  }
-  uint64_t now_ns() const { return 0; }
-
-  /// Plain data of an actor that is no poster: a NIC's reads by DMA, a payload.
-  void write_data(void* at, uint32_t bytes) const { memory().write_data(actor_, at, bytes); }
-  void read_data(const void* at, uint32_t bytes) const { memory().read_data(actor_, at, bytes); }
-  void name(const void* at, size_t bytes, const std::string& text) const {
-    memory().name(at, bytes, text);
-  }
-  /// What an oracle says when it sees what must not be.
-  void fail(const std::string& what) const { execution_->fail(what); }
-
- private:
-  MemoryModel& memory() const { return execution_->memory_; }
-  template <class T>
-  static uint64_t word(const T* at) {
-    return static_cast<uint64_t>(*at);
-  }
-  template <class T>
-  void stored(T* at) const {
-    *at = static_cast<T>(memory().final_value(at));
-  }
-  static bool is_set(const uint32_t* word) { return word != nullptr && *word != 0; }
-
-  template <Scope kScope, Order kOrder, class T, class F>
-  T update(T* at, F&& f) const {
-    execution_->interleave(actor_, at, true);
-    const uint64_t before =
-        memory().update(actor_, at, word(at), kScope, kOrder, [&](uint64_t seen) {
-          return MemoryModel::Updated{true, f(static_cast<T>(seen))};
-        });
-    stored(at);
-    return static_cast<T>(before);
-  }
-
-  Execution* execution_;
-  uint32_t actor_;
+/// An execution between two moves. Only where Fiber::savable().
+struct Execution::State {
+  MemoryModel::State memory;
+  std::vector<Fiber::Image> fibers;
+  std::vector<Actor> actors;
+  std::vector<std::byte> program_memory;
+  uint32_t last = 0;
+  uint64_t steps = 0;
+  uint64_t run_hash = 0;
 };
-
-static_assert(Platform<SimPlatform>);
-
-/// Runs `make` for the actors of each execution and `check` after it, until `choices` has no more
-/// or an execution has failed. `check` returns what is wrong, or nothing. `reduce` is for
-/// enumerated choices and their replay.
-ExploreResult explore(Choices& choices, const std::function<std::vector<ActorSpec>()>& make,
-                      const std::function<std::string(MemoryModel&)>& check, bool reduce = true);
 
 }  // namespace ringer::sim

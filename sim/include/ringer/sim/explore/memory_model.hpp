@@ -12,13 +12,11 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include <ringer/memory_order.hpp>
-#include <ringer/sim/explore/choices.hpp>
 
 namespace ringer::sim {
 
@@ -29,112 +27,199 @@ struct Place {
   uint32_t cta = 0;  ///< block, counted over all GPUs
 };
 
+/// A read-modify-write. One that stores nothing (a failed compare_exchange) is a relaxed load.
+struct Update {
+  enum class Kind : uint8_t { add, max, exchange, compare_exchange };
+  uint8_t bytes = 8;  ///< of the word
+  Kind kind = Kind::add;
+  uint64_t operand = 0;
+  uint64_t expected = 0;  ///< compare_exchange
+
+  bool stores(uint64_t before) const {
+    return kind != Kind::compare_exchange || before == expected;
+  }
+  uint64_t after(uint64_t before) const;
+};
+
+/// What can be done is asked for as a number of choices; 0 is the least surprising one: the newest
+/// store, the end of the order.
 class MemoryModel {
  public:
   struct ActorFacts {
     std::string name;
     Place place;
   };
-  MemoryModel(Choices& choices, const std::vector<ActorFacts>& actors);
+  /// At most `max_locations` different words; std::length_error for one more.
+  MemoryModel(const std::vector<ActorFacts>& actors, uint32_t max_locations);
 
   /// What reports call the memory at `at`.
-  void name(const void* at, size_t bytes, const std::string& text) {
-    names_.push_back({reinterpret_cast<uintptr_t>(at), bytes, text});
-  }
+  void name(const void* at, size_t bytes, const std::string& text);
+  std::string name_of(const void* at) const;
 
-  /// Each returns the value read. The first access to a word tells its value before all stores.
-  uint64_t load(uint32_t actor, const void* at, uint64_t initial, Scope scope, Order order);
-  void store(uint32_t actor, void* at, uint64_t initial, uint64_t value, Scope scope, Order order);
-  /// `update` returns whether it stores, and what. A load that stores nothing is relaxed.
-  struct Updated {
-    bool stores;
-    uint64_t value;
-  };
-  uint64_t update(uint32_t actor, void* at, uint64_t initial, Scope scope, Order order,
-                  const std::function<Updated(uint64_t)>& update);
+  /// Forgets all stores and views; names and numbers of locations stay.
+  void reset();
+  /// The number of the word of `bytes` at `at`. Before all stores, its value is what stands there.
+  uint32_t location(const void* at, uint32_t bytes);
+
+  uint32_t load_choices(uint32_t actor, uint32_t location) const;
+  uint64_t load(uint32_t actor, uint32_t location, uint32_t choice, Scope scope, Order order);
+  uint32_t store_choices(uint32_t actor, uint32_t location) const;
+  void store(uint32_t actor, uint32_t location, uint32_t choice, uint64_t value, Scope scope,
+             Order order);
+  uint32_t update_choices(uint32_t actor, uint32_t location, const Update& update) const;
+  /// Returns the value before.
+  uint64_t update(uint32_t actor, uint32_t location, uint32_t choice, const Update& update,
+                  Scope scope, Order order);
   void fence(uint32_t actor, Scope scope, Order order);
 
   /// Plain accesses in 16-byte cells. A conflicting pair of which neither happens before the other
   /// is a race: `race()` then says who and where.
-  void write_data(uint32_t actor, const void* at, uint32_t bytes);
-  void read_data(uint32_t actor, const void* at, uint32_t bytes);
+  void write_data(uint32_t actor, const void* at, uint64_t bytes);
+  void read_data(uint32_t actor, const void* at, uint64_t bytes);
   const std::string& race() const { return race_; }
 
-  /// Whether there is a store to the word at `at` that is newer than what `actor` has seen of it.
-  bool has_newer(uint32_t actor, const void* at) const;
-  /// Then: from now on `actor` sees nothing as old as that of it.
-  void skip_one(uint32_t actor, const void* at);
+  /// Stores are counted as they are made; the count when the one was made that a load or an update
+  /// with this choice would read.
+  uint32_t stores_made() const { return stores_made_; }
+  uint32_t age_of_load(uint32_t location, uint32_t choice) const;
+  uint32_t age_of_update(uint32_t actor, uint32_t location, uint32_t choice,
+                         const Update& update) const;
+  /// A digest of which stores to the location are younger than `age`; 0 if none is.
+  uint64_t younger_than(uint32_t location, uint32_t age) const;
 
-  /// What the last store in a location's order has left there.
-  uint64_t final_value(const void* at) const;
+  /// What `actor` has seen, to take back loads that were only tried.
+  struct Eyes;
+  Eyes hold(uint32_t actor);
+  void put_back(uint32_t actor, const Eyes& eyes);
+  void let_go(const Eyes& eyes);
+  /// `actor` has ended: nobody looks through its eyes any more.
+  void retire(uint32_t actor) { actors_[actor].retired = true; }
+
+  /// What the last store in the location's order has left there.
+  uint64_t final_value(uint32_t location) const { return locations_[location].stores.back().value; }
+
+  /// Equal for memories that nobody can tell apart from here on, up to collisions of 64 bits.
+  uint64_t digest();
+
+  struct State;
+  void save(State& state) const;
+  void restore(const State& state);
 
  private:
   static constexpr uint32_t kLevels = 3;  // of kinship: same block, same GPU, neither
+  using ViewId = uint32_t;                // of the pool; 0 knows nothing
 
-  /// What an actor knows: the store it has seen last of each location, and how far it knows of each
-  /// other actor's past.
-  struct View {
-    std::vector<uint32_t> seen;   // by location: id of a store
-    std::vector<uint32_t> clock;  // by actor
-  };
+  // A view is what one knows: by location the rank of the newest store seen of it, then by actor
+  // how far its past is known. Views are shared and written only while they have one owner.
   struct Store {
     uint64_t value = 0;
     uint32_t writer = 0;
-    uint32_t rank = 0;          // place in the location's order
-    bool follows_read = false;  // of a read-modify-write: nothing may come in between
-    std::array<bool, kLevels> released{};
-    std::array<View, kLevels> message;  // to readers of that kinship
+    uint32_t age = 0;                       // stores made before it
+    bool follows_read = false;              // of a read-modify-write: nothing may come in between
+    std::array<ViewId, kLevels> message{};  // released to readers of that kinship
   };
   struct Location {
-    const void* at;
-    std::vector<Store> stores;    // by id
-    std::vector<uint32_t> order;  // ids
+    uint32_t first_rank = 0;  // of stores[0]; older ones can be seen by nobody
+    std::vector<Store> stores;
   };
   struct Actor {
-    std::string name;
-    Place place;
-    View view;
-    std::array<View, kLevels> released;  // by the last release fence that reaches so far
-    std::array<View, kLevels> pending;   // read relaxed: an acquire fence that reaches takes it
+    uint32_t clock = 1;
+    bool retired = false;
+    ViewId view = 0;
+    std::array<ViewId, kLevels> released{};  // by the last release fence that reaches so far
+    std::array<ViewId, kLevels> pending{};   // read relaxed: an acquire fence that reaches takes it
   };
-  struct Cell {
-    uint32_t writer = 0;
-    uint32_t written = 0;         // the writer's clock; 0: never
-    std::vector<uint32_t> reads;  // clocks, by actor
+  struct Access {
+    uint32_t actor;
+    uint32_t clock;  // 0: never
+    bool operator==(const Access&) const = default;
   };
+  // A cell of plain data is its last writer, when that was, and by actor the last read since then.
+  static constexpr uint32_t kWriter = 0;
+  static constexpr uint32_t kWritten = 1;
+  static constexpr uint32_t kReads = 2;
 
-  uint32_t location_of(const void* at, uint64_t initial);
-  uint32_t kinship(uint32_t a, uint32_t b) const;
+  uint32_t kinship(uint32_t a, uint32_t b) const { return kinship_[a * actors_.size() + b]; }
   static bool reaches(Scope scope, uint32_t kinship) {
     return static_cast<uint32_t>(scope) >= kinship;
   }
   static bool acquires(Order order) { return order == Order::acquire || order == Order::acq_rel; }
   static bool releases(Order order) { return order == Order::release || order == Order::acq_rel; }
-  void join(View& into, const View& from) const;
-  uint32_t seen_rank(const View& view, uint32_t location) const;
-  void take(uint32_t actor, uint32_t location, uint32_t store, Scope scope, bool acquire);
-  uint32_t insert(uint32_t actor, uint32_t location, uint32_t rank, uint64_t value, Scope scope,
-                  bool release, const Store* read);
-  bool known(const Actor& actor, uint32_t other, uint32_t clock) const {
-    return clock == 0 || actor.view.clock[other] >= clock;
-  }
-  template <class F>
-  void for_each_cell(const void* at, uint32_t bytes, F&& f);
-  void report(uint32_t actor, uint32_t other, uint64_t cell, const char* what);
-  std::string name_of(uintptr_t at) const;
 
-  Choices& choices_;
-  std::vector<Actor> actors_;
-  std::vector<Location> locations_;
-  std::unordered_map<const void*, uint32_t> index_;
-  std::unordered_map<uint64_t, Cell> cells_;
+  const uint32_t* words(ViewId view) const { return &views_[size_t{view} * view_words_]; }
+  uint32_t seen(uint32_t actor, uint32_t location) const {
+    const uint32_t rank = words(actors_[actor].view)[location];
+    const uint32_t first = locations_[location].first_rank;
+    return rank < first ? 0 : rank - first;
+  }
+  bool known(ViewId view, const Access& access) const {
+    return words(view)[max_locations_ + access.actor] >= access.clock;
+  }
+  ViewId new_view();
+  uint32_t* own(ViewId& view);  // to write to it
+  void share(ViewId& to, ViewId from);
+  void join(ViewId& into, ViewId from);
+
+  void take(uint32_t actor, uint32_t location, uint32_t index, Scope scope, bool acquire);
+  void see(uint32_t actor, uint32_t location, uint32_t index);
+  void insert(uint32_t actor, uint32_t location, uint32_t index, uint64_t value, Scope scope,
+              bool release, const Store* read);
+  uint32_t nth_candidate(uint32_t actor, uint32_t location, const Update& update,
+                         uint32_t choice) const;
+  template <class F>
+  void for_each_cell(const void* at, uint64_t bytes, F&& f);
+  void report(uint32_t actor, uint32_t other, uint32_t cell, const char* what);
+
+  // memory_digest.cpp
+  void forget_unseen();
+  void list_facts();
+  uint64_t digest_of_view(ViewId view) const;
+  uint64_t digest_of_cells() const;
+  uint64_t digest_of_location(uint32_t location) const;
+
   struct Region {
     uintptr_t at;
     size_t bytes;
     std::string text;
   };
-  std::vector<Region> names_;
+  // Of the program.
+  std::vector<std::string> actor_names_;
+  std::vector<uint32_t> kinship_;
+  std::vector<Region> regions_;
+  std::unordered_map<const void*, uint32_t> location_index_;
+  std::unordered_map<uint64_t, uint32_t> cell_index_;
+  std::vector<uint64_t> cell_at_;
+  uint32_t max_locations_;
+  uint32_t view_words_;
+  uint32_t cell_words_;
+  // Of the execution.
+  std::vector<uint32_t> views_;   // view_words_ each
+  std::vector<uint32_t> owners_;  // of each view; 0: free
+  std::vector<ViewId> free_views_;
+  std::vector<Actor> actors_;
+  std::vector<Location> locations_;
+  uint32_t stores_made_ = 0;
+  std::vector<uint32_t> cells_;  // cell_words_ each
   std::string race_;
+  // Of the digest under way.
+  std::vector<Access> facts_;           // accesses that not everybody knows of
+  std::vector<uint64_t> view_digests_;  // by view
+};
+
+struct MemoryModel::Eyes {
+  ViewId view;
+  std::array<ViewId, kLevels> pending;
+};
+
+/// A memory between two steps.
+struct MemoryModel::State {
+  std::vector<uint32_t> views;
+  std::vector<uint32_t> owners;
+  std::vector<ViewId> free_views;
+  std::vector<Actor> actors;
+  std::vector<Location> locations;
+  uint32_t stores_made = 0;
+  std::vector<uint32_t> cells;
 };
 
 }  // namespace ringer::sim

@@ -4,39 +4,56 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
+#include <ringer/device_qp.hpp>
 #include <ringer/queue_policy.hpp>
 #include <ringer/sim/explore/execution.hpp>
 
 namespace ringer::sim {
 
-/// What weakens every access of the posters, to show that the exploration sees what is missing.
-enum class Weakening {
-  none,
-  relaxed_stores,   ///< releases of stores are dropped
-  relaxed_loads,    ///< acquires of loads are dropped
-  relaxed_updates,  ///< orders of read-modify-writes are dropped
-  no_fences,
-  narrow_fences,  ///< fences reach the GPU only
-  narrow_stores,  ///< stores reach the block only
-};
-
 struct RingScenario {
   uint32_t posters = 2;
   uint32_t wqes = 1;         ///< each
   uint32_t ring_wqebbs = 2;  ///< power of two, at most 8
+  uint32_t batch = 1;        ///< WQEs a reservation
   uint64_t start_index = 0;
   Sharing sharing = Sharing::gpu;
   RecordOrder record = RecordOrder::before_doorbell;
-  bool ring_each = true;  ///< else each poster's last post rings
-  bool signal_each = false;
-  Weakening weakening = Weakening::none;
+  RungBy rung_by = RungBy::poster;
+  AnyDoorbell doorbell{};     ///< beside what the posts ask for
+  bool ring_each = true;      ///< each post asks for a doorbell, else each poster's last one
+  uint32_t signal_every = 0;  ///< indices; 0: the queue's own half-ring signals only
+  bool signals = false;       ///< posts are Endpoint::signal(): values in WQE order
+  CqMode cq_mode = CqMode::collapsed;
+  bool recovers = false;  ///< the NIC may look at the record without having seen a doorbell
+  uint32_t fails_at = 0;  ///< the NIC answers WQE number n, counted from 1, with an error CQE
 };
 
-/// Explores the scenario: no slot is overwritten before its WQE has completed, what the NIC fetches
-/// is what was published, doorbells and records cover published WQEs only and never go back, each
-/// WQE executes once and in its poster's order, nothing is left un-rung.
-/// Errors: std::invalid_argument for a scenario that is none.
-ExploreResult explore_ring(Choices& choices, const RingScenario& scenario, bool reduce = true);
+/// Actors are "poster0" and so on, "server" where there is one, and "nic". Oracles: no slot is
+/// overwritten before its WQE has completed, what the NIC fetches is what was published, doorbells
+/// and records cover published WQEs only and never go back, each WQE executes once and in its
+/// poster's order, signals carry 1, 2, 3 in WQE order, the CQ is never overrun, nothing is left
+/// un-rung. After an error all posters leave with it.
+class RingProgram {
+ public:
+  /// Errors: std::invalid_argument for a scenario that is none.
+  explicit RingProgram(const RingScenario& scenario);
+  ~RingProgram();
+
+  Program& program() { return program_; }
+
+ private:
+  struct World;
+
+  template <class Policy>
+  void build();
+  template <Sharing kSharing>
+  void build_shared();
+
+  RingScenario scenario_;
+  std::unique_ptr<World> world_;
+  Program program_;
+};
 
 }  // namespace ringer::sim

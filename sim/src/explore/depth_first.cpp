@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// Depth first through all states of a program, whole or within a bound on surprises.
+#include <memory>
+
+#include "schedule.hpp"
+
+namespace ringer::sim {
+
+namespace {
+
+constexpr uint32_t kUnbounded = ~uint32_t{0};
+constexpr uint64_t kPreludes = 64;
+
+class DepthFirst {
+ public:
+  DepthFirst(const Program& program, uint32_t surprises)
+      : execution_(program), surprises_(surprises) {}
+
+  ExploreResult run(uint64_t max_executions) {
+    // Who stores where is found out on the way; what was not known has to be begun again.
+    for (uint64_t seed = 0; seed < kPreludes; ++seed) draw_once(execution_, seed);
+    do {
+      writers_ = execution_.writers();
+      result_ = {};
+      met_ = {};
+      depth_ = 0;
+      left_ = surprises_;
+      if (!run_all(max_executions)) return result_;
+    } while (writers_ != execution_.writers());
+    result_.complete = true;
+    return result_;
+  }
+
+ private:
+  struct Level {
+    Execution::State state;
+    uint32_t taken;
+    uint32_t moves;
+    uint32_t left;  // surprises
+  };
+
+  // False if it has failed, or not come to the end.
+  bool run_all(uint64_t max_executions) {
+    execution_.restart();
+    do {
+      if (result_.executions == max_executions) return false;
+      const uint64_t begun = execution_.steps();
+      go_down();
+      account_for(begun);
+      if (!result_.failure.empty()) return false;
+    } while (go_back());
+    return true;
+  }
+
+  const std::vector<Move>& moves() { return execution_.read_moves(writers_); }
+
+  // Takes first moves until there is none, or until a state that has been met.
+  void go_down() {
+    blocked_ = false;
+    for (;;) {
+      const std::vector<Move>& moves = this->moves();
+      if (moves.empty()) {
+        blocked_ = execution_.dead_end();
+        return;
+      }
+      if (moves.size() > 1) {
+        blocked_ = !met_.insert(identity());
+        if (blocked_) return;
+        push(static_cast<uint32_t>(moves.size()));
+      }
+      execution_.take(moves[0]);
+    }
+  }
+
+  // To the last state that has another move within the bound, and takes it.
+  bool go_back() {
+    for (;;) {
+      while (depth_ > 0 && levels_[depth_ - 1]->taken + 1 == levels_[depth_ - 1]->moves) --depth_;
+      if (depth_ == 0) return false;
+      Level& level = *levels_[depth_ - 1];
+      ++level.taken;
+      return_to(level);
+      const std::vector<Move>& moves = this->moves();
+      const uint32_t cost = cost_of(moves[level.taken]);
+      if (cost > level.left) continue;
+      left_ = level.left - cost;
+      execution_.take(moves[level.taken]);
+      return true;
+    }
+  }
+
+  // Where no state can be saved: all over again, along what the levels below say.
+  void return_to(const Level& level) {
+    if (Fiber::savable()) return execution_.restore(level.state);
+    execution_.restart();
+    for (size_t below = 0;;) {
+      const std::vector<Move>& moves = this->moves();
+      if (moves.size() == 1) {
+        execution_.take(moves[0]);
+      } else if (below + 1 == depth_) {
+        return;
+      } else {
+        execution_.take(moves[levels_[below++]->taken]);
+      }
+    }
+  }
+
+  void push(uint32_t moves) {
+    if (depth_ == levels_.size()) levels_.push_back(std::make_unique<Level>());
+    Level& level = *levels_[depth_++];
+    level.taken = 0;
+    level.moves = moves;
+    level.left = left_;
+    if (Fiber::savable()) execution_.save(level.state);
+  }
+
+  // Where no stack can be told from another, every state is new.
+  uint64_t identity() {
+    if (!Fiber::savable()) return met_.size() + 1;
+    const uint64_t digest = execution_.digest();
+    return surprises_ == kUnbounded ? digest : mix(digest, left_ + 1);
+  }
+
+  uint32_t cost_of(const Move& move) const {
+    return surprises_ != kUnbounded && move.outcome != 0 ? 1 : 0;
+  }
+
+  void account_for(uint64_t begun) {
+    ++result_.executions;
+    result_.blocked += blocked_;
+    result_.steps += execution_.steps() - begun;
+    result_.max_depth = std::max(result_.max_depth, execution_.steps());
+    result_.hash = mix(result_.hash, execution_.run_hash());
+    if (blocked_) return;
+    result_.failure = execution_.verdict();
+    if (result_.failure.empty()) return;
+    result_.schedule = text_of(decisions());
+  }
+
+  // The way here, as a replay takes it: among the moves of all actors.
+  Schedule decisions() {
+    std::vector<Move> way;
+    std::vector<uint32_t> taken;
+    for (size_t i = 0; i < depth_; ++i) taken.push_back(levels_[i]->taken);
+    execution_.restart();
+    for (size_t i = 0;;) {
+      const std::vector<Move>& moves = this->moves();
+      if (moves.empty()) break;
+      way.push_back(moves[moves.size() == 1 ? 0 : taken[i++]]);
+      execution_.take(way.back());
+    }
+    Schedule schedule;
+    execution_.restart();
+    for (const Move& move : way) {
+      if (move.outcome == Move::kDefer) continue;
+      const std::vector<Move>& moves = execution_.moves();
+      const auto found = std::find_if(moves.begin(), moves.end(), [&](const Move& m) {
+        return m.actor == move.actor && m.outcome == move.outcome;
+      });
+      if (moves.size() > 1) schedule.push_back(static_cast<uint32_t>(found - moves.begin()));
+      execution_.take(move);
+    }
+    return schedule;
+  }
+
+  Execution execution_;
+  std::vector<uint32_t> writers_;
+  uint32_t surprises_;
+  uint32_t left_ = surprises_;
+  std::vector<std::unique_ptr<Level>> levels_;
+  size_t depth_ = 0;
+  DigestSet met_;
+  bool blocked_ = false;
+  ExploreResult result_;
+};
+
+}  // namespace
+
+ExploreResult explore_all(const Program& program, uint64_t max_executions) {
+  return DepthFirst(program, kUnbounded).run(max_executions);
+}
+
+ExploreResult explore_bounded(const Program& program, uint32_t surprises, uint64_t max_executions) {
+  return DepthFirst(program, surprises).run(max_executions);
+}
+
+}  // namespace ringer::sim

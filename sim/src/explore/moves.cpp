@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which moves there are.
+#include <algorithm>
+
+#include <ringer/sim/explore/execution.hpp>
+
+namespace ringer::sim {
+
+const std::vector<Move>& Execution::moves() {
+  moves_.clear();
+  if (!failure_.empty()) return moves_;
+  if (list_pending_store()) return moves_;
+  const auto actors = static_cast<uint32_t>(actors_.size());
+  bool all_ended = true;
+  for (uint32_t i = 0; i < actors; ++i) {
+    const uint32_t actor = (last_ + i) % actors;
+    if (actors_[actor].ended) continue;
+    all_ended = false;
+    list_outcomes(actor, 0, moves_);
+  }
+  if (moves_.empty() && !all_ended) fail(deadlock());
+  return moves_;
+}
+
+// A store belongs to the move that led to it; only its place can be chosen.
+bool Execution::list_pending_store() {
+  const Actor& last = actors_[last_];
+  if (last.ended || last.next.kind != Request::Kind::store) return false;
+  list_outcomes(last_, 0, moves_);
+  return true;
+}
+
+const std::vector<Move>& Execution::read_moves(const std::vector<uint32_t>& writers) {
+  moves_.clear();
+  dead_end_ = false;
+  if (!failure_.empty() || list_pending_store()) return moves_;
+  bool all_ended = true;
+  bool deferred = false;
+  uint32_t movable = 0;
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    reads_[a].clear();
+    if (actors_[a].ended) continue;
+    all_ended = false;
+    list_reads(a, reads_[a]);
+    movable += !reads_[a].empty();
+    deferred = deferred || actors_[a].parked == Parked::deferred;
+  }
+  if (movable == 0) {
+    dead_end_ = deferred;
+    if (!all_ended && !deferred) fail(deadlock());
+    return moves_;
+  }
+  // Whoever has the fewest: a move that is the only one leads nowhere else.
+  const std::vector<Move>* fewest = nullptr;
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    if (reads_[a].empty()) continue;
+    // Somebody else must go on for a younger store to come.
+    if (movable > 1 && others_store(a, writers)) reads_[a].push_back({a, Move::kDefer});
+    if (fewest == nullptr || reads_[a].size() < fewest->size()) fewest = &reads_[a];
+  }
+  return *fewest;
+}
+
+// Who has been parked is interested in younger stores only: what was there is what he has left.
+void Execution::list_reads(uint32_t actor, std::vector<Move>& moves) {
+  Actor& a = actors_[actor];
+  uint32_t age = 0;
+  if (a.parked != Parked::no) {
+    const bool news = std::any_of(a.watches, a.watches + a.watched, [&](uint32_t location) {
+      return memory_.younger_than(location, a.parked_at) != 0;
+    });
+    if (!news) return;
+    age = a.parked_at;
+  }
+  list_outcomes(actor, age, moves);
+  if (!moves.empty()) return;
+  if (a.parked == Parked::no) a.parked = Parked::blocked;
+  a.parked_at = memory_.stores_made();
+}
+
+bool Execution::others_store(uint32_t actor, const std::vector<uint32_t>& writers) const {
+  uint32_t others = 0;
+  for (uint32_t o = 0; o < actors_.size(); ++o) {
+    if (o != actor && !actors_[o].ended) others |= 1u << o;
+  }
+  const Actor& a = actors_[actor];
+  return std::any_of(a.watches, a.watches + a.watched, [&](uint32_t location) {
+    return location < writers.size() && (writers[location] & others) != 0;
+  });
+}
+
+// Of the actor's next access, those that read a store younger than `age`; all if that is 0.
+void Execution::list_outcomes(uint32_t actor, uint32_t age, std::vector<Move>& moves) {
+  const Request& next = actors_[actor].next;
+  if (next.kind == Request::Kind::await) return list_looks(actor, age, moves);
+  uint32_t outcomes = 0;
+  if (next.kind == Request::Kind::load) {
+    outcomes = memory_.load_choices(actor, next.location);
+  } else if (next.kind == Request::Kind::store) {
+    outcomes = memory_.store_choices(actor, next.location);
+  } else {
+    outcomes = memory_.update_choices(actor, next.location, next.update);
+  }
+  for (uint32_t o = 0; o < outcomes; ++o) {
+    if (age != 0) {
+      const uint32_t read = next.kind == Request::Kind::load
+                                ? memory_.age_of_load(next.location, o)
+                                : memory_.age_of_update(actor, next.location, o, next.update);
+      if (read <= age) continue;
+    }
+    moves.push_back({actor, o});
+  }
+}
+
+// An await's outcomes are the ways through its look that find what it waits for. Its loads are one
+// step: when the last of them can be made, so can those before it.
+void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) {
+  glance_.choices.clear();
+  glance_.options.clear();
+  uint32_t found = 0;
+  do {
+    if (!glance(actor, false)) continue;
+    if (age == 0 || glance_.youngest > age) moves.push_back({actor, found});
+    ++found;
+  } while (next_glance());
+}
+
+void Execution::perform_look(uint32_t actor, uint32_t outcome) {
+  glance_.choices.clear();
+  glance_.options.clear();
+  do {
+    if (glance(actor, false) && outcome-- == 0) break;
+  } while (next_glance());
+  if (!glance(actor, true)) fail("an await's outcome is lost");
+}
+
+// Runs the look along glance_.choices and, beyond them, the newest stores.
+bool Execution::glance(uint32_t actor, bool commit) {
+  const Request& next = actors_[actor].next;
+  const MemoryModel::Eyes eyes = memory_.hold(actor);
+  glance_.at = 0;
+  glance_.youngest = 0;
+  glance_.committed = commit;
+  glancing_ = true;
+  const bool found = next.look(next.context);
+  glancing_ = false;
+  actors_[actor].stack_changed = true;
+  if (commit) {
+    memory_.let_go(eyes);
+  } else {
+    memory_.put_back(actor, eyes);
+  }
+  return found;
+}
+
+// The last load that could return something else does so.
+bool Execution::next_glance() {
+  glance_.choices.resize(glance_.at);
+  while (!glance_.choices.empty()) {
+    if (++glance_.choices.back() < glance_.options[glance_.choices.size() - 1]) return true;
+    glance_.choices.pop_back();
+  }
+  return false;
+}
+
+uint64_t Execution::load_at_glance(uint32_t actor, const Request& asked) {
+  Request request = asked;
+  prepare(request);
+  watch(actors_[actor], request.location);
+  const size_t at = glance_.at++;
+  if (at == glance_.choices.size()) glance_.choices.push_back(0);
+  glance_.options.resize(std::max(glance_.options.size(), at + 1));
+  glance_.options[at] = memory_.load_choices(actor, request.location);
+  const uint32_t choice = glance_.choices[at];
+  glance_.youngest = std::max(glance_.youngest, memory_.age_of_load(request.location, choice));
+  const uint64_t value =
+      memory_.load(actor, request.location, choice, request.scope, request.order);
+  if (glance_.committed) tell(actor, request, choice, value);
+  return value;
+}
+
+}  // namespace ringer::sim

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <random>
+
+#include "schedule.hpp"
+
+namespace ringer::sim {
+
+// An actor first, then an outcome of its access, so that whoever has many has no more turns.
+Schedule draw_once(Execution& execution, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  return run_once(execution, [&](const std::vector<Move>& moves) {
+    const uint32_t actor = moves[random() % moves.size()].actor;
+    uint32_t first = 0;
+    while (moves[first].actor != actor) ++first;
+    uint32_t outcomes = 0;
+    while (first + outcomes < moves.size() && moves[first + outcomes].actor == actor) ++outcomes;
+    return first + static_cast<uint32_t>(random() % outcomes);
+  });
+}
+
+ExploreResult explore_random(const Program& program, uint64_t seed, uint64_t executions) {
+  Execution execution(program);
+  ExploreResult result;
+  for (uint64_t i = 0; i < executions; ++i) {
+    const Schedule taken = draw_once(execution, mix(seed, i));
+    if (!account(result, execution, taken)) return result;
+  }
+  result.complete = true;
+  return result;
+}
+
+}  // namespace ringer::sim

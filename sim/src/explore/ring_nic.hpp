@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// A NIC without a memory of its own, as an actor: it looks at the doorbell, at the record, fetches,
+// executes and completes, one step at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include <ringer/mlx5/wire.hpp>
+#include <ringer/sim/explore/ring_scenario.hpp>
+#include <ringer/sim/explore/sim_platform.hpp>
+
+namespace ringer::sim {
+
+constexpr uint32_t kMaxRing = 8;
+constexpr uint32_t kMaxPosters = 8;
+
+/// A poster's number in the high half of what it writes, its count of posts from 1 in the low one.
+constexpr uint64_t ring_value(uint32_t poster, uint32_t sequence) {
+  return (uint64_t{poster} << 32) | sequence;
+}
+
+class SteppedNic {
+ public:
+  SteppedNic(const SimPlatform& p, const DeviceQp& qp, const RingScenario& scenario)
+      : p_(p), qp_(qp), scenario_(scenario) {
+    at_.authorised = at_.executed = at_.rung = scenario.start_index;
+  }
+
+  void run() {
+    const uint64_t end = at_.executed + uint64_t{scenario_.posters} * scenario_.wqes;
+    while (at_.executed < end) {
+      see_announcement();
+      if (at_.authorised - at_.executed > scenario_.ring_wqebbs) {
+        return p_.fail("announced beyond the ring");
+      }
+      if (at_.authorised > end) return p_.fail("announced what nobody has posted");
+      for (; at_.executed < at_.authorised; ++at_.executed) {
+        if (!execute()) return;
+      }
+    }
+  }
+
+ private:
+  using Wire = mlx5::Wire;
+  struct Position {
+    uint64_t authorised;
+    uint64_t executed;
+    uint64_t rung;
+    uint64_t signals;
+    uint64_t cqes;
+    uint32_t posts[kMaxPosters];  // of each poster, executed
+  };
+
+  static uint16_t announced(uint64_t bell) {
+    return static_cast<uint16_t>(byteswap32(static_cast<uint32_t>(bell)) >> 8);
+  }
+  static uint16_t extent(uint32_t record) { return static_cast<uint16_t>(Be32{record}.value()); }
+  // How far a 16-bit position is ahead of an index; negative if it is behind.
+  static int ahead(uint64_t index, uint16_t position) {
+    return static_cast<int16_t>(static_cast<uint16_t>(position - static_cast<uint16_t>(index)));
+  }
+
+  void see_announcement() {
+    const uint32_t* record = &qp_.dbr[Wire::kDbrSend].raw;
+    const uint16_t rung = static_cast<uint16_t>(at_.rung);
+    uint64_t bell = 0;
+    bool recovered = false;
+    // pairs with the fence before the doorbell
+    p_.wait_until<Scope::sys, Order::acquire>(
+        qp_.doorbell,
+        [&](uint64_t now) {
+          bell = now != 0 && announced(now) != rung ? now : 0;
+          recovered =
+              bell == 0 && scenario_.recovers &&
+              ahead(at_.authorised, extent(p_.load<Scope::sys, Order::acquire>(record))) > 0;
+          return bell != 0 || recovered;
+        },
+        {}, "doorbell");
+    if (!recovered) {
+      const int step = ahead(at_.rung, announced(bell));
+      if (step < 0) return p_.fail("the doorbell went back");
+      at_.rung += static_cast<uint64_t>(step);
+    }
+    const int beyond = ahead(at_.rung, extent(p_.load<Scope::sys, Order::acquire>(record)));
+    if (scenario_.record == RecordOrder::before_doorbell && beyond < 0) {
+      return p_.fail("the record is behind the doorbell");
+    }
+    const uint64_t extended = beyond > 0 ? at_.rung + static_cast<uint64_t>(beyond) : at_.rung;
+    at_.authorised = std::max(at_.authorised, extended);
+  }
+
+  bool execute() {
+    const auto* slot = static_cast<const uint8_t*>(qp_.sq) +
+                       slot_of(at_.executed, scenario_.ring_wqebbs) * kWqebbBytes;
+    p_.read_data(slot, 48);
+    mlx5::CtrlSeg ctrl;
+    std::memcpy(&ctrl, slot, sizeof(ctrl));
+    if (((ctrl.opmod_idx_opcode.value() >> 8) & 0xffff) != (at_.executed & 0xffff)) {
+      p_.fail("a fetched WQE is not the one that was published");
+      return false;
+    }
+    uint64_t value;
+    std::memcpy(&value, slot + 36, sizeof(value));
+    if (const char* wrong = check(value); wrong != nullptr) {
+      p_.fail(wrong);
+      return false;
+    }
+    if (scenario_.fails_at != 0 && at_.executed - scenario_.start_index + 1 == scenario_.fails_at) {
+      complete(mlx5::CqeOpcode::requester_error);
+      return false;
+    }
+    if ((ctrl.fm_ce_se & mlx5::ctrl_flag::cq_update) != 0) complete(mlx5::CqeOpcode::requester);
+    return true;
+  }
+
+  // What the WQE writes says whose it is, and which of his.
+  const char* check(uint64_t value) {
+    if (scenario_.signals) {
+      return value == ++at_.signals ? nullptr : "a signal is not the one after the last";
+    }
+    const auto poster = static_cast<uint32_t>(value >> 32);
+    if (poster >= scenario_.posters || static_cast<uint32_t>(value) != ++at_.posts[poster]) {
+      return "a WQE is lost, twice executed or out of its poster's order";
+    }
+    return nullptr;
+  }
+
+  void complete(mlx5::CqeOpcode opcode) {
+    uint64_t slot = 0;
+    bool owner = false;
+    if (qp_.cq_mode == CqMode::owner_bit) {
+      const Be32 consumed{
+          p_.load<Scope::sys, Order::acquire>(&qp_.cq_dbr[Wire::kCqDbrConsumer].raw)};
+      // Compared as the NIC has it: 24 bits.
+      if (((at_.cqes - consumed.value()) & 0xffffff) >= qp_.cq_cqes) {
+        return p_.fail("the completion queue is overrun");
+      }
+      slot = at_.cqes & (qp_.cq_cqes - 1);
+      owner = (at_.cqes & qp_.cq_cqes) != 0;
+    }
+    ++at_.cqes;
+    const mlx5::CqeTail tail{static_cast<uint16_t>(at_.executed), opcode, owner};
+    auto* cqe = static_cast<mlx5::Cqe*>(qp_.cq) + slot;
+    // pairs with the poller's acquire
+    p_.store<Scope::sys, Order::release>(&cqe->tail.raw, tail.word().raw);
+  }
+
+  const SimPlatform& p_;
+  const DeviceQp& qp_;
+  const RingScenario& scenario_;
+  Position at_{};
+};
+
+}  // namespace ringer::sim

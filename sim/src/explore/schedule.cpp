@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "schedule.hpp"
+
+#include <charconv>
+#include <stdexcept>
+
+namespace ringer::sim {
+
+std::string text_of(const Schedule& schedule) {
+  std::string text;
+  for (size_t i = 0; i < schedule.size(); ++i) {
+    if (schedule[i] == 0) continue;
+    text += (text.empty() ? "" : ",") + std::to_string(i) + ":" + std::to_string(schedule[i]);
+  }
+  return text.empty() ? "-" : text;
+}
+
+Schedule parse_schedule(const std::string& text) {
+  constexpr uint32_t kMaxDecisions = 1'000'000;
+  const auto refuse = [&] { throw std::invalid_argument("'" + text + "' is no schedule"); };
+  Schedule schedule;
+  if (text == "-") return schedule;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  const auto number = [&](uint32_t& value) {
+    const auto [next, error] = std::from_chars(at, end, value);
+    if (error != std::errc{}) refuse();
+    at = next;
+  };
+  for (;;) {
+    uint32_t decision = 0;
+    uint32_t choice = 0;
+    number(decision);
+    if (at == end || *at++ != ':') refuse();
+    number(choice);
+    if (decision < schedule.size() || decision > kMaxDecisions || choice == 0) refuse();
+    schedule.resize(decision + 1);
+    schedule[decision] = choice;
+    if (at == end) return schedule;
+    if (*at++ != ',') refuse();
+  }
+}
+
+std::string run_schedule(Execution& execution, const Schedule& schedule) {
+  size_t decision = 0;
+  run_once(execution, [&](const std::vector<Move>& moves) {
+    const uint32_t choice = decision < schedule.size() ? schedule[decision] : 0;
+    ++decision;
+    if (choice >= moves.size()) {
+      throw std::invalid_argument("decision " + std::to_string(decision - 1) +
+                                  " of the schedule is none of this program's");
+    }
+    return choice;
+  });
+  if (decision < schedule.size()) {
+    throw std::invalid_argument("the program ends before its schedule does");
+  }
+  return execution.verdict();
+}
+
+ExploreResult replay(const Program& program, const std::string& schedule,
+                     std::vector<std::string>* trace) {
+  const Schedule decisions = parse_schedule(schedule);
+  Execution execution(program);
+  execution.trace_to(trace);
+  run_schedule(execution, decisions);
+  ExploreResult result;
+  account(result, execution, decisions);
+  result.complete = result.failure.empty();
+  return result;
+}
+
+namespace {
+
+// Whether the execution fails; a schedule that no longer fits has not.
+bool fails(Execution& execution, const Schedule& schedule) {
+  try {
+    return !run_schedule(execution, schedule).empty();
+  } catch (const std::invalid_argument&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+// Leaves out one surprise after the other, and makes what is left smaller, until nothing can go.
+std::string shorten(const Program& program, const std::string& text) {
+  Execution execution(program);
+  Schedule schedule = parse_schedule(text);
+  for (bool shorter = true; shorter;) {
+    shorter = false;
+    for (size_t i = schedule.size(); i-- > 0;) {
+      for (uint32_t choice = 0; choice < schedule[i]; ++choice) {
+        Schedule tried = schedule;
+        tried[i] = choice;
+        while (!tried.empty() && tried.back() == 0) tried.pop_back();
+        if (!fails(execution, tried)) continue;
+        schedule = std::move(tried);
+        shorter = true;
+        break;
+      }
+      if (i > schedule.size()) i = schedule.size();
+    }
+  }
+  return text_of(schedule);
+}
+
+}  // namespace ringer::sim
