@@ -87,6 +87,8 @@ class Channel {
                        uint64_t bytes, PostFlags flags, const WaitLimit& limit) {
     switch (t_.peers[peer].path) {
       case Path::ipc:
+        note_read(p_, t_.window + local_offset, bytes);
+        note_write(p_, mapped(peer, remote_offset), bytes);
         std::memcpy(mapped(peer, remote_offset), t_.window + local_offset, bytes);
         return {};
       case Path::ibgda:
@@ -146,7 +148,7 @@ class Channel {
   RINGER_HD Status flush(uint32_t queue, uint32_t peer, const WaitLimit& limit) {
     switch (t_.peers[peer].path) {
       case Path::ipc:
-        p_.template fence<Scope::sys, Order::acq_rel>();
+        p_.template fence<Scope::sys, Order::release>();
         return {};
       case Path::ibgda:
         return endpoint(queue, peer).flush(limit);

@@ -36,7 +36,8 @@ class CompletionQueue {
       if (cons_idx() >= target) return {};
       if (!polled.status.ok()) return polled.status;
       // Either the awaited word changes or another poller has already consumed it for us.
-      const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::acquire>(
+      // Relaxed: the next poll acquires.
+      const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::relaxed>(
           polled.next, [&](uint32_t now) { return now != polled.seen || cons_idx() >= target; },
           queue_limit, site);
       if (outcome == WaitOutcome::stopped) return stopped_status();
@@ -51,6 +52,7 @@ class CompletionQueue {
     status.code =
         static_cast<StatusCode>(p_.template load<Scope::sys, Order::acquire>(&s_.error.code));
     if (status.ok()) return status;
+    note_read(p_, &s_.error.wqe_index, sizeof(s_.error.wqe_index));
     status.syndrome = s_.error.syndrome;
     status.wqe_index = s_.error.wqe_index;
     status.qpn = qp_.qpn;
@@ -63,7 +65,10 @@ class CompletionQueue {
   RINGER_HD Status fail(Status status) {
     status.qpn = qp_.qpn;
     status.peer = qp_.peer;
-    if (p_.template exchange<Scope::sys, Order::acq_rel>(&s_.error.claimed, 1u) == 0) {
+    const uint32_t claimed =
+        p_.template exchange<Scope::sys, Order::relaxed>(&s_.error.claimed, 1u);
+    if (guard(p_, "error.claim", claimed == 0)) {
+      note_write(p_, &s_.error.wqe_index, sizeof(s_.error.wqe_index));
       s_.error.syndrome = status.syndrome;
       s_.error.wqe_index = status.wqe_index;
       p_.template store<Scope::sys, Order::release>(
@@ -114,7 +119,9 @@ class CompletionQueue {
     const Be32 seen{p_.template load<Scope::sys, Order::acquire>(
         &word->raw)};  // pairs with the NIC's CQE write
     const Tail tail = Tail::of(seen);
-    if (tail.opcode == Wire::CqeOpcode::invalid) return {{}, &word->raw, seen.raw};
+    if (guard(p_, "cqe.invalid", tail.opcode == Wire::CqeOpcode::invalid)) {
+      return {{}, &word->raw, seen.raw};
+    }
     if (tail.is_error()) return {record_error(*cqe_at(0), bound, tail), &word->raw, seen.raw};
     advance(recover_index(bound, static_cast<uint16_t>(tail.wqe_counter + 1)));
     return {{}, &word->raw, seen.raw};
@@ -123,7 +130,8 @@ class CompletionQueue {
   RINGER_HD Polled poll_owner_bit() {
     if constexpr (!kExclusive) {
       // pairs with the release at the end of this function, in the previous consumer
-      if (p_.template exchange<kScope, Order::acquire>(&s_.cq_lock, 1u) != 0) {
+      const uint32_t held = p_.template exchange<kScope, Order::acquire>(&s_.cq_lock, 1u);
+      if (guard(p_, "cq.lock", held != 0)) {
         return {{}, &s_.cq_lock, 1u};
       }
     }
@@ -140,7 +148,9 @@ class CompletionQueue {
           &word->raw);  // pairs with the NIC's CQE write
       const Tail tail = Tail::of(seen);
       const bool lap = (ci & qp_.cq_cqes) != 0;
-      if (tail.opcode == Wire::CqeOpcode::invalid || tail.owner != lap) break;
+      if (tail.opcode == Wire::CqeOpcode::invalid) break;
+      if (guard(p_, "cqe.owner", tail.owner != lap)) break;
+      note_read(p_, cqe, sizeof(*cqe));
       ++ci;
       if (tail.is_error()) {
         status = record_error(*cqe, cons, tail);
@@ -150,8 +160,9 @@ class CompletionQueue {
     }
     if (ci != first) {
       s_.cq_ci = ci;
-      // Room for the NIC; pairs with its CQ doorbell record read.
-      p_.template store<Scope::sys, Order::release>(&qp_.cq_dbr[Wire::kCqDbrConsumer].raw,
+      // Room for the NIC. Relaxed: it has a use for it once somebody posts with the credit that
+      // advance() releases, behind our reads of the CQEs.
+      p_.template store<Scope::sys, Order::relaxed>(&qp_.cq_dbr[Wire::kCqDbrConsumer].raw,
                                                     Wire::cq_dbr_value(ci).raw);
       advance(cons);
     }
@@ -161,10 +172,10 @@ class CompletionQueue {
 
   RINGER_HD void advance(uint64_t cons) {
     if constexpr (kExclusive) {
-      p_.template store<kScope, Order::release>(&s_.cons_idx, cons);
+      p_.template store<kScope, Order::relaxed>(&s_.cons_idx, cons);
     } else if (p_.template load<kScope, Order::relaxed>(&s_.cons_idx) <
                cons) {  // skips a useless RMW
-      p_.template fetch_max<kScope, Order::acq_rel>(&s_.cons_idx,
+      p_.template fetch_max<kScope, Order::release>(&s_.cons_idx,
                                                     cons);  // pairs with cons_idx(): acquire
     }
   }

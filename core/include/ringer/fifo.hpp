@@ -64,11 +64,13 @@ class Fifo {
     const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::acquire>(
         &s_.tail,
         [&](uint64_t tail) {
-          return ticket < tail + fifo_.depth;
-        },  // pairs with the proxy's release
+          // pairs with the proxy's release
+          return !guard(p_, "fifo.credit", ticket >= tail + fifo_.depth);
+        },
         limit.with_queue_error(&s_.error.code), "fifo credit");
     if (outcome != WaitOutcome::done) return abandoned(outcome);
     FifoCommand& slot = fifo_.commands[ticket & (fifo_.depth - 1)];
+    note_write(p_, &slot, sizeof(slot));
     slot.remote_offset = remote_offset;
     slot.payload = payload;
     slot.bytes = bytes;
@@ -99,6 +101,7 @@ class Fifo {
     status.code =
         static_cast<StatusCode>(p_.template load<Scope::sys, Order::acquire>(&s_.error.code));
     if (status.ok()) return status;
+    note_read(p_, &s_.error_qpn, sizeof(s_.error_qpn) + sizeof(s_.error_peer));
     status.syndrome = s_.error.syndrome;
     status.wqe_index = s_.error.wqe_index;
     status.qpn = s_.error_qpn;
@@ -111,7 +114,8 @@ class Fifo {
   RINGER_HD Status abandoned(WaitOutcome outcome) {
     const StatusCode code =
         outcome == WaitOutcome::deadline ? StatusCode::deadline : StatusCode::aborted;
-    if (p_.template exchange<Scope::sys, Order::acq_rel>(&s_.error.claimed, 1u) == 0) {
+    if (p_.template exchange<Scope::sys, Order::relaxed>(&s_.error.claimed, 1u) == 0) {
+      note_write(p_, &s_.error_qpn, sizeof(s_.error_qpn) + sizeof(s_.error_peer));
       s_.error_peer = kNoPeer;
       p_.template store<Scope::sys, Order::release>(
           &s_.error.code, static_cast<uint32_t>(code));  // pairs with error_status()

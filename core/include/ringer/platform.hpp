@@ -66,6 +66,29 @@ concept Platform = std::copyable<P> &&
   { p.now_ns() } -> std::same_as<uint64_t>;
 };
 
+/// A check that keeps the protocol right, by name: `holds`, but false where a platform is to show
+/// what happens without it.
+template <class P>
+RINGER_HD constexpr bool guard(const P& p, [[maybe_unused]] const char* name, bool holds) {
+  if constexpr (requires { p.guard(name, holds); }) {
+    return p.guard(name, holds);
+  } else {
+    return holds;
+  }
+}
+
+/// Tell a platform that looks for races of plain accesses to what others use, too.
+template <class P>
+RINGER_HD constexpr void note_write([[maybe_unused]] const P& p, [[maybe_unused]] const void* at,
+                                    [[maybe_unused]] uint64_t bytes) {
+  if constexpr (requires { p.write_data(at, bytes); }) p.write_data(at, bytes);
+}
+template <class P>
+RINGER_HD constexpr void note_read([[maybe_unused]] const P& p, [[maybe_unused]] const void* at,
+                                   [[maybe_unused]] uint64_t bytes) {
+  if constexpr (requires { p.read_data(at, bytes); }) p.read_data(at, bytes);
+}
+
 /// The limit `timeout_ns` from now; saturates instead of wrapping.
 template <Platform P>
 RINGER_HD WaitLimit limit_after(const P& p, uint64_t timeout_ns, const uint32_t* stop = nullptr) {

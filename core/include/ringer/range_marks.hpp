@@ -52,7 +52,7 @@ class RangeMarks {
   }
 
   RINGER_HD bool has(uint64_t first) const {
-    return p_.template load<kScope, Order::relaxed>(at(first)) > first;
+    return guard(p_, "marks.newer", p_.template load<kScope, Order::relaxed>(at(first)) > first);
   }
 
   /// The marks from `first` on. Relaxed where an acquiring fence follows before their slots matter.

@@ -48,7 +48,9 @@ class SendQueue {
   /// failure that no wait of this SendQueue has met may go unnoticed as long as the credit known to
   /// it lasts.
   RINGER_HD Reserved reserve(uint32_t count, const WaitLimit& limit) {
-    if (count - 1 > half_mask_) return {make_status(StatusCode::invalid), {}};  // 0, too
+    if (guard(p_, "reservation.limit", count - 1 > half_mask_)) {  // 0, too
+      return {make_status(StatusCode::invalid), {}};
+    }
     WqeRange range{0, count};
     if constexpr (kExclusive) {
       range.base = resv_head_;
@@ -58,7 +60,7 @@ class SendQueue {
       if (!kServed) seen_head_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
       range.base = p_.template fetch_add<kScope, Order::relaxed>(&s_.resv_head, uint64_t{count});
     }
-    if (range.end() > credit_end_) {
+    if (guard(p_, "credit", range.end() > credit_end_)) {
       const Credit credit = await_credit(p_, qp_, policy_, range.end(), limit);
       if (!credit.status.ok()) return {noticed(credit.status), range};
       credit_end_ = credit.end;
@@ -89,7 +91,8 @@ class SendQueue {
   /// True if the WQE at `index` has to ask for a CQE: the caller's or the policy's wish, or the
   /// last slot of a half ring.
   RINGER_HD bool must_signal(uint64_t index, bool wanted) const {
-    return wanted || policy_.signal(index) || ((index + 1) & half_mask_) == 0;
+    return wanted || policy_.signal(index) ||
+           guard(p_, "half_ring.signal", ((index + 1) & half_mask_) == 0);
   }
 
   /// Stores a WQE built for `index`, which lies in a reserved, unpublished range.
@@ -131,26 +134,7 @@ class SendQueue {
   /// once more for what was published before. One at a time.
   /// Errors: deadline, aborted, qp_error. A queue without its server has failed: posters leave,
   /// too.
-  RINGER_HD Status serve(const uint32_t* done, const WaitLimit& limit) {
-    const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
-    for (;;) {
-      // pairs with the release that says so, behind the last publication
-      const bool last = p_.template load<Scope::gpu, Order::acquire>(done) != 0;
-      if (const Status status = ring(limit); !status.ok()) return cq_.fail(status);
-      if (last) return {};
-      const uint64_t rung = s_.prod_idx;
-      const auto more = [&](uint64_t published) {
-        // A signal is published without a mark.
-        return published > rung || p_.template load<Scope::gpu, Order::relaxed>(done) != 0 ||
-               (p_.template load<kScope, Order::relaxed>(&s_.ready_head) & kIndexBits) > rung;
-      };
-      const uint64_t* next = kExclusive ? &s_.ready_head : marks_.at(rung);
-      const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
-          next, more, queue_limit, "something to ring");
-      if (outcome == WaitOutcome::stopped) return cq_.fail(cq_.stopped_status());
-      if (outcome == WaitOutcome::deadline) return cq_.fail(cq_.deadline_status(rung));
-    }
-  }
+  RINGER_HD Status serve(const uint32_t* done, const WaitLimit& limit);
 
   /// Waits until everything below the range is published, and holds the ticket. Until
   /// release_ticket() the caller may still write WQEs whose content depends on their place.
@@ -191,8 +175,8 @@ class SendQueue {
   RINGER_HD Status ring(const WaitLimit& limit, bool again = false) {
     if (const Status failed = cq_.error_status(); !failed.ok()) return noticed(failed);
     if constexpr (kExclusive) {
-      // pairs with publish_exclusive(): release
-      if (kServed) published_ = p_.template load<kScope, Order::acquire>(&s_.ready_head);
+      // Relaxed: announce() acquires what publish_exclusive() has released.
+      if (kServed) published_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
       if (again || prod_idx_ < published_) announce(again ? prod_idx_ : published_);
       return {};
     } else {
@@ -201,7 +185,8 @@ class SendQueue {
         const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
         const uint64_t first = head & kIndexBits;
         if (is_free(head)) {
-          if (head == first && !again && !marks_.has(first)) return {};
+          const bool more = head != first || guard(p_, "ring.published", marks_.has(first));
+          if (!more && !again) return {};
           if (try_ticket<Order::relaxed>(head)) {
             ring_and_pass(marks_.template end_of<Order::relaxed>(first));
             return {};
@@ -248,7 +233,9 @@ class SendQueue {
   // How long a wait without an end takes a doorbell for merely slow.
   static constexpr uint64_t kRingAgainNs = 1'000'000;
 
-  RINGER_HD static bool is_free(uint64_t head) { return (head & kHeld) == 0; }
+  RINGER_HD bool is_free(uint64_t head) const {
+    return !guard(p_, "ticket.held", (head & kHeld) != 0);
+  }
 
   // credit_end_ is where the credit known so far ends: most reservations look no further. Without
   // any, the next one looks at the queue's error first.
@@ -277,8 +264,9 @@ class SendQueue {
 
   RINGER_HD bool must_ring(const WqeRange& range, bool wanted) const {
     if (kServed) return false;
+    const uint32_t place = static_cast<uint32_t>(range.base) & half_mask_;
     return wanted || policy_.doorbell(range.base, range.end(), [this] { return resv_head(); }) ||
-           (static_cast<uint32_t>(range.base) & half_mask_) + range.count > half_mask_;
+           guard(p_, "half_ring.ring", place + range.count > half_mask_);
   }
 
   // Relaxed where announce(), whose fence acquires, is all that follows.
@@ -290,7 +278,7 @@ class SendQueue {
 
   // Ticket held, nothing rung.
   RINGER_HD void pass_ticket(uint64_t end) {
-    const uint64_t unrung = s_.prod_idx < end ? kUnrung : 0;
+    const uint64_t unrung = guard(p_, "unrung.set", s_.prod_idx < end) ? kUnrung : 0;
     // pairs with try_ticket(): acquire
     p_.template store<kScope, Order::release>(&s_.ready_head, end | unrung);
   }
@@ -337,8 +325,9 @@ class SendQueue {
     for (;;) {
       const uint64_t head = p.template load<kScope, Order::relaxed>(&queue.s_.ready_head);
       const uint64_t first = head & kIndexBits;
-      if (first >= goal && (head & kUnrung) == 0) return {};
-      if (is_free(head) && (first >= goal || queue.marks_.has(first))) {
+      const bool unrung = guard(p, "unrung.seen", (head & kUnrung) != 0);
+      if (first >= goal && !unrung) return {};
+      if (queue.is_free(head) && (first >= goal || queue.marks_.has(first))) {
         if (!queue.template try_ticket<Order::relaxed>(head)) continue;
         const uint64_t end = queue.marks_.template end_of<Order::relaxed>(first);
         queue.ring_and_pass(end);
@@ -398,3 +387,5 @@ class SendQueue {
 };
 
 }  // namespace ringer
+
+#include <ringer/queue_server.hpp>

@@ -112,10 +112,10 @@ void Execution::take(const Move& move) {
     return;
   }
   last_ = move.actor;
-  ++steps_;
+  if (++steps_ > program_.max_steps) fail(livelock());
   actor.parked = Parked::no;
   perform(move.actor, move.outcome);
-  run_to_choice(move.actor);
+  if (move.outcome != Move::kMiss) run_to_choice(move.actor);
 }
 
 void Execution::perform(uint32_t actor, uint32_t outcome) {
@@ -196,6 +196,14 @@ bool Execution::perform_at_once(uint32_t actor) {
 std::string Execution::verdict() {
   if (failure_.empty()) fail(program_.check());
   return failure_;
+}
+
+std::string Execution::livelock() const {
+  std::string text = "livelock: after " + std::to_string(steps_) + " steps";
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    if (!actors_[a].ended) text += " " + program_.actors[a].name;
+  }
+  return text + " still run";
 }
 
 std::string Execution::deadlock() const {

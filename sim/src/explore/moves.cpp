@@ -118,16 +118,23 @@ void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& move
   glance_.choices.clear();
   glance_.options.clear();
   uint32_t found = 0;
+  const size_t before = moves.size();
+  const bool newest = glance(actor, false);
   do {
     if (!glance(actor, false)) continue;
     if (age == 0 || glance_.youngest > age) moves.push_back({actor, found});
     ++found;
   } while (next_glance());
+  if (!newest && moves.size() > before) moves.push_back({actor, Move::kMiss});
 }
 
 void Execution::perform_look(uint32_t actor, uint32_t outcome) {
   glance_.choices.clear();
   glance_.options.clear();
+  if (outcome == Move::kMiss) {
+    glance(actor, true);
+    return;
+  }
   do {
     if (glance(actor, false) && outcome-- == 0) break;
   } while (next_glance());

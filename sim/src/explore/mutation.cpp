@@ -73,18 +73,34 @@ void Mutation::weaken(const Source& source, Scope& scope, Order& order) const {
 }
 
 void SiteList::saw(const Source& source, Access access, Scope scope, Order order) {
-  if (order == Order::relaxed) return;  // nothing to weaken
+  // Nothing to weaken, or the simulator's own.
+  if (order == Order::relaxed || std::string_view(source.file).find("sim/") != std::string::npos) {
+    return;
+  }
   const auto here = std::find_if(sites_.begin(), sites_.end(), [&](const Site& site) {
     return site.line == source.line && site.access == access && site.file == base_name(source.file);
   });
+  const Site site{std::string(base_name(source.file)),
+                  function_name(source.function),
+                  source.line,
+                  access,
+                  scope,
+                  order};
   if (here == sites_.end()) {
-    sites_.push_back({std::string(base_name(source.file)), function_name(source.function),
-                      source.line, access, scope, order});
-    return;
+    sites_.push_back(site);
+  } else {
+    // One line of a template may stand for several orders and scopes.
+    here->scope = std::max(here->scope, scope);
+    if (here->order != order) here->order = Order::acq_rel;
   }
-  // One line of a template may stand for several orders and scopes.
-  here->scope = std::max(here->scope, scope);
-  if (here->order != order) here->order = Order::acq_rel;
+}
+
+void SiteList::add(const SiteList& other) {
+  for (const Site& site : other.sites_) {
+    const Source source{site.file.c_str(), site.line, site.function.c_str()};
+    saw(source, site.access, site.scope, site.order);
+  }
+  for (const std::string& guard : other.guards_) saw_guard(guard);
 }
 
 void SiteList::saw_guard(std::string_view name) {

@@ -16,6 +16,9 @@ namespace ringer::sim {
 constexpr uint32_t kMaxRing = 8;
 constexpr uint32_t kMaxPosters = 8;
 
+/// What signals begin above; posts write less.
+constexpr uint64_t kFirstSignal = uint64_t{1} << 40;
+
 /// A poster's number in the high half of what it writes, its count of posts from 1 in the low one.
 constexpr uint64_t ring_value(uint32_t poster, uint32_t sequence) {
   return (uint64_t{poster} << 32) | sequence;
@@ -30,8 +33,9 @@ class SteppedNic {
 
   void run() {
     const uint64_t end = at_.executed + uint64_t{scenario_.posters} * scenario_.wqes;
-    while (at_.executed < end) {
-      see_announcement();
+    // Posters beside the first may leave what they post un-rung.
+    while (scenario_.mixed ? at_.posts[0] < scenario_.wqes : at_.executed < end) {
+      if (!see_announcement()) return;
       if (at_.authorised - at_.executed > scenario_.ring_wqebbs) {
         return p_.fail("announced beyond the ring");
       }
@@ -62,13 +66,15 @@ class SteppedNic {
     return static_cast<int16_t>(static_cast<uint16_t>(position - static_cast<uint16_t>(index)));
   }
 
-  void see_announcement() {
+  // False if none will come: the queue has failed.
+  bool see_announcement() {
     const uint32_t* record = &qp_.dbr[Wire::kDbrSend].raw;
     const uint16_t rung = static_cast<uint16_t>(at_.rung);
     uint64_t bell = 0;
     bool recovered = false;
     // pairs with the fence before the doorbell
-    p_.wait_until<Scope::sys, Order::acquire>(
+    const WaitLimit limit = WaitLimit{}.with_queue_error(&qp_.state->error.code);
+    const WaitOutcome outcome = p_.wait_until<Scope::sys, Order::acquire>(
         qp_.doorbell,
         [&](uint64_t now) {
           bell = now != 0 && announced(now) != rung ? now : 0;
@@ -77,18 +83,20 @@ class SteppedNic {
               ahead(at_.authorised, extent(p_.load<Scope::sys, Order::acquire>(record))) > 0;
           return bell != 0 || recovered;
         },
-        {}, "doorbell");
+        limit, "doorbell");
+    if (outcome == WaitOutcome::stopped) return false;
     if (!recovered) {
       const int step = ahead(at_.rung, announced(bell));
-      if (step < 0) return p_.fail("the doorbell went back");
+      if (step < 0) return refuse("the doorbell went back");
       at_.rung += static_cast<uint64_t>(step);
     }
     const int beyond = ahead(at_.rung, extent(p_.load<Scope::sys, Order::acquire>(record)));
     if (scenario_.record == RecordOrder::before_doorbell && beyond < 0) {
-      return p_.fail("the record is behind the doorbell");
+      return refuse("the record is behind the doorbell");
     }
     const uint64_t extended = beyond > 0 ? at_.rung + static_cast<uint64_t>(beyond) : at_.rung;
     at_.authorised = std::max(at_.authorised, extended);
+    return true;
   }
 
   bool execute() {
@@ -98,15 +106,11 @@ class SteppedNic {
     mlx5::CtrlSeg ctrl;
     std::memcpy(&ctrl, slot, sizeof(ctrl));
     if (((ctrl.opmod_idx_opcode.value() >> 8) & 0xffff) != (at_.executed & 0xffff)) {
-      p_.fail("a fetched WQE is not the one that was published");
-      return false;
+      return refuse("a fetched WQE is not the one that was published");
     }
     uint64_t value;
     std::memcpy(&value, slot + 36, sizeof(value));
-    if (const char* wrong = check(value); wrong != nullptr) {
-      p_.fail(wrong);
-      return false;
-    }
+    if (const char* wrong = check(value); wrong != nullptr) return refuse(wrong);
     if (scenario_.fails_at != 0 && at_.executed - scenario_.start_index + 1 == scenario_.fails_at) {
       complete(mlx5::CqeOpcode::requester_error);
       return false;
@@ -115,10 +119,16 @@ class SteppedNic {
     return true;
   }
 
+  bool refuse(const char* why) {
+    p_.fail(why);
+    return false;
+  }
+
   // What the WQE writes says whose it is, and which of his.
   const char* check(uint64_t value) {
-    if (scenario_.signals) {
-      return value == ++at_.signals ? nullptr : "a signal is not the one after the last";
+    if (value > kFirstSignal) {
+      return value == kFirstSignal + ++at_.signals ? nullptr
+                                                   : "a signal is not the one after the last";
     }
     const auto poster = static_cast<uint32_t>(value >> 32);
     if (poster >= scenario_.posters || static_cast<uint32_t>(value) != ++at_.posts[poster]) {
@@ -143,6 +153,7 @@ class SteppedNic {
     ++at_.cqes;
     const mlx5::CqeTail tail{static_cast<uint16_t>(at_.executed), opcode, owner};
     auto* cqe = static_cast<mlx5::Cqe*>(qp_.cq) + slot;
+    if (qp_.cq_mode == CqMode::owner_bit) p_.write_data(cqe, sizeof(*cqe));
     // pairs with the poller's acquire
     p_.store<Scope::sys, Order::release>(&cqe->tail.raw, tail.word().raw);
   }

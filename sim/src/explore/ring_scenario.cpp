@@ -31,6 +31,7 @@ struct RingProgram::World {
   void reset(const RingScenario& scenario) {
     std::memset(static_cast<void*>(this), 0, sizeof(*this));
     reset_heads(state, scenario.start_index);
+    sequence = kFirstSignal;
     dbr[Wire::kDbrSend] = Wire::dbr_value(scenario.start_index);
     qp.layout_stamp = kDeviceQpStamp;
     qp.qpn = kQpn;
@@ -62,6 +63,8 @@ struct RingProgram::World {
 
 namespace {
 
+bool may_fail(const RingScenario& s) { return s.fails_at != 0 || s.host_fails; }
+
 template <class Policy>
 class Poster {
  public:
@@ -79,18 +82,24 @@ class Poster {
       const bool rings = scenario_.ring_each || done + count == scenario_.wqes;
       const Posted posted = post(done, count, {false, rings});
       done += count;
-      if (posted.status.ok() && scenario_.fails_at != 0 && done == scenario_.wqes) {
+      if (posted.status.ok() && may_fail(scenario_) && done == scenario_.wqes) {
         endpoint_.wait(posted.ticket, {});
       }
       if (posted.status.ok()) continue;
-      if (scenario_.fails_at == 0) p_.fail("a post failed");
+      if (!may_fail(scenario_)) p_.fail("a post failed");
       return;
     }
   }
 
  private:
   Posted post(uint32_t done, uint32_t count, PostFlags flags) {
-    if (scenario_.signals) return endpoint_.signal({{0, 0}, sequence_}, flags, {});
+    const bool unrung = scenario_.mixed && number_ > 0;
+    if (unrung) flags.ring = false;
+    if (scenario_.signals || (unrung && number_ == 1))
+      return endpoint_.signal({{0, 0}, sequence_}, flags, {});
+    if (scenario_.whole_batch && endpoint_.queue().reserve(count, {}).status.ok()) {
+      p_.fail("more is reserved at once than a waiting poster may");
+    }
     return endpoint_.post_batch(count, flags, {}, [&](uint64_t i, const Wire::Head& head) {
       const auto sequence = static_cast<uint32_t>(done + i + 1);
       return Wire::make_write_value(head, ring_value(number_, sequence), {0, 0});
@@ -103,6 +112,19 @@ class Poster {
   uint32_t number_;
   Endpoint<SimPlatform, Policy> endpoint_;
 };
+
+// A host gives up a queue, or reads why it has failed.
+template <class Policy>
+void meet_error(const SimPlatform& p, const DeviceQp& qp, const RingScenario& scenario) {
+  CompletionQueue<SimPlatform, Wire, Policy> completions(p, qp);
+  if (scenario.host_fails) {
+    completions.fail(make_status(StatusCode::aborted));
+    return;
+  }
+  p.wait_until<Scope::sys, Order::relaxed>(
+      &qp.state->error.code, [](uint32_t code) { return code != 0; }, {}, "an error");
+  if (completions.error_status().qpn != kQpn) p.fail("the error is of another queue");
+}
 
 void check_scenario(const RingScenario& s) {
   const auto power_of_two = [](uint32_t v) { return v != 0 && (v & (v - 1)) == 0; };
@@ -123,15 +145,16 @@ void check_scenario(const RingScenario& s) {
 RingProgram::RingProgram(const RingScenario& scenario)
     : scenario_(scenario), world_(std::make_unique<World>()) {
   check_scenario(scenario);
-  program_.memory = reinterpret_cast<std::byte*>(world_.get());
-  program_.memory_bytes = sizeof(World);
+  run_on(*world_);
   program_.reset = [this] { world_->reset(scenario_); };
   program_.max_locations = 12 + 2 * scenario.ring_wqebbs;
-  program_.may_stop = scenario.fails_at != 0;
+  program_.may_stop = may_fail(scenario);
   program_.check = [this]() -> std::string {
     const uint64_t end = scenario_.start_index + uint64_t{scenario_.posters} * scenario_.wqes;
-    if (scenario_.fails_at == 0 && world_->state.prod_idx != end) return "prod_idx ends elsewhere";
-    if (scenario_.fails_at != 0 && world_->state.error.code == 0) return "the error is lost";
+    if (may_fail(scenario_)) {
+      return world_->state.error.code != 0 ? "" : "the error is lost";
+    }
+    if (world_->state.prod_idx != end && !scenario_.mixed) return "prod_idx ends elsewhere";
     return {};
   };
   const SqState& s = world_->state;
@@ -193,9 +216,14 @@ void RingProgram::build() {
     program_.actors.push_back({"server", {0, cta}, [&](const SimPlatform& p) {
                                  SendQueue<SimPlatform, Wire, Policy> queue(p, world.qp);
                                  const Status status = queue.serve(&world.done, {});
-                                 if (!status.ok() && scenario.fails_at == 0) {
+                                 if (!status.ok() && !may_fail(scenario)) {
                                    p.fail("the server failed");
                                  }
+                               }});
+  }
+  if (may_fail(scenario)) {
+    program_.actors.push_back({"host", {2, kMaxPosters + 2}, [&](const SimPlatform& p) {
+                                 meet_error<Policy>(p, world.qp, scenario);
                                }});
   }
   program_.actors.push_back({"nic", {1, kMaxPosters + 1}, [&](const SimPlatform& p) {

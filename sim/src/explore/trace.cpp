@@ -61,7 +61,10 @@ void Execution::trace(uint32_t actor, const std::string& what, const Source& sou
 void Execution::trace_plain(uint32_t actor) {
   const Request& next = actors_[actor].next;
   if (next.kind == Request::Kind::fence) {
-    return trace(actor, "fence" + words_of(next.scope, next.order), next.source);
+    const bool dropped = program_.mutation != nullptr && program_.mutation->drops(next.source);
+    return trace(actor,
+                 (dropped ? "leaves out a fence" : "fence") + words_of(next.scope, next.order),
+                 next.source);
   }
   const char* verb = next.kind == Request::Kind::write_data ? "writes " : "reads ";
   trace(actor, verb + std::to_string(next.update.operand) + " bytes of " + memory_.name_of(next.at),

@@ -37,6 +37,7 @@ struct Program {
   /// Looks at `memory` when all actors have ended: what is wrong, or nothing.
   std::function<std::string()> check;
   uint32_t max_locations = 32;  ///< shared words
+  uint64_t max_steps = 1000;    ///< of an execution; one that takes more is a livelock
   bool may_stop = false;        ///< stop words and queue errors may be set: waits look at them
   /// Names of memory, for reports.
   struct Name {
@@ -49,12 +50,30 @@ struct Program {
   SiteList* sites = nullptr;           ///< gathers what the actors come by
 };
 
+/// A program that owns what it runs on.
+class Scenario {
+ public:
+  virtual ~Scenario() = default;
+  Program& program() { return program_; }
+
+ protected:
+  template <class World>
+  void run_on(World& world) {
+    program_.memory = reinterpret_cast<std::byte*>(&world);
+    program_.memory_bytes = sizeof(world);
+  }
+
+  Program program_;
+};
+
 /// One step that can be taken: an actor's next access and which of its outcomes, with all that he
 /// stores after it. Outcome 0 takes the newest store. Nobody needs to move before a store: with it,
 /// loads may still return older ones, and other stores slip in before it.
 struct Move {
   /// The actor leaves the stores that are there and waits for a newer one (see read_moves()).
   static constexpr uint32_t kDefer = ~uint32_t{0};
+  /// Of a wait: what it waits for has come and gone before it looked. It has seen the newest stores.
+  static constexpr uint32_t kMiss = kDefer - 1;
 
   uint32_t actor;
   uint32_t outcome;
@@ -171,6 +190,7 @@ class Execution {
   void stored(uint32_t actor, const Request& request);
   void tell(uint32_t actor, const Request& request, uint32_t outcome, uint64_t told);
   std::string deadlock() const;
+  std::string livelock() const;
   void trace(uint32_t actor, const std::string& what, const Source& source);
   void trace_plain(uint32_t actor);
   void trace_access(uint32_t actor, const Request& request, uint32_t outcome, uint64_t told);

@@ -53,6 +53,7 @@ class SiteList {
   enum class Access : uint8_t { load, store, update, fence };
   void saw(const Source& source, Access access, Scope scope, Order order);
   void saw_guard(std::string_view name);
+  void add(const SiteList& other);
   /// All that can be weakened, sorted by name. A name is file.function.access[number].mutation, the
   /// number counting accesses of that kind in the function from the second on.
   std::vector<Mutation> mutations() const;

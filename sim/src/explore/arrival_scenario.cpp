@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+#include <stdexcept>
+
+#include <ringer/channel.hpp>
+#include <ringer/mlx5/wire.hpp>
+#include <ringer/sim/explore/arrival_scenario.hpp>
+#include <ringer/sim/explore/sim_platform.hpp>
+
+namespace ringer::sim {
+
+namespace {
+
+using Wire = mlx5::Wire;
+
+constexpr uint32_t kRing = 16;
+constexpr uint32_t kMaxPuts = 4;
+constexpr uint32_t kPutBytes = 16;
+constexpr uint8_t kPayload = 0x5a;
+
+template <class Segment>
+Segment segment_at(const uint8_t* slot, uint32_t place) {
+  Segment segment;
+  std::memcpy(&segment, slot + 16 * place, sizeof(segment));
+  return segment;
+}
+
+template <class T>
+T* pointer_to(uint64_t address) {
+  return reinterpret_cast<T*>(static_cast<uintptr_t>(address));
+}
+
+uint64_t address_of(const void* at) { return reinterpret_cast<uintptr_t>(at); }
+
+}  // namespace
+
+struct ArrivalProgram::World {
+  void reset() {
+    std::memset(static_cast<void*>(this), 0, sizeof(*this));
+    cqe.tail = mlx5::kInvalidCqeTail;
+    qp.layout_stamp = kDeviceQpStamp;
+    qp.qpn = 1;
+    qp.sq_wqebbs = kRing;
+    qp.cq_cqes = 1;
+    qp.cq_mode = CqMode::collapsed;
+    qp.sq = sq;
+    qp.cq = &cqe;
+    qp.dbr = dbr;
+    qp.cq_dbr = cq_dbr;
+    qp.doorbell = &doorbell;
+    qp.state = &state;
+    qp.range_ends = range_ends;
+  }
+
+  SqState state;
+  DeviceQp qp;
+  uint64_t doorbell;
+  uint64_t result;    // of an atomic, at the poster
+  uint64_t sequence;  // of signals
+  Be32 dbr[2];
+  Be32 cq_dbr[2];
+  uint64_t range_ends[kRing];
+  alignas(16) uint8_t source[kMaxPuts * kPutBytes];
+  alignas(16) uint8_t target[kMaxPuts * kPutBytes];
+  uint64_t flag;  // at the receiver
+  mlx5::Cqe cqe;
+  alignas(64) uint8_t sq[kRing * kWqebbBytes];
+};
+
+ArrivalProgram::ArrivalProgram(const ArrivalScenario& scenario)
+    : scenario_(scenario), world_(std::make_unique<World>()) {
+  if (scenario.puts == 0 || scenario.puts > kMaxPuts) {
+    throw std::invalid_argument("an arrival scenario has 1 to 4 puts");
+  }
+  if (scenario.flag == FlagPolicy::flush && !scenario.mapped) {
+    throw std::invalid_argument("a flush tells nobody but who has mapped the memory");
+  }
+  run_on(*world_);
+  program_.reset = [this] { world_->reset(); };
+  program_.check = [] { return std::string(); };
+  program_.max_locations = 16 + kRing;
+  program_.names = {{&world_->flag, 8, "flag"},
+                    {&world_->doorbell, 8, "qp0.doorbell"},
+                    {world_->dbr, sizeof(world_->dbr), "qp0.dbr"},
+                    {&world_->state, sizeof(world_->state), "qp0.state"},
+                    {world_->range_ends, sizeof(world_->range_ends), "qp0.sq.range_ends"},
+                    {world_->source, sizeof(world_->source), "source"},
+                    {world_->target, sizeof(world_->target), "target"},
+                    {world_->sq, sizeof(world_->sq), "qp0.sq"}};
+  program_.actors = {
+      {"poster",
+       {0, 0},
+       [this](const SimPlatform& p) { scenario_.mapped ? post_mapped(p) : post(p); }},
+      {"receiver", {1, 1}, [this](const SimPlatform& p) { receive(p); }}};
+  if (scenario.mapped) return;
+  program_.actors.push_back({"nic", {2, 2}, [this](const SimPlatform& p) { deliver(p); }});
+}
+
+ArrivalProgram::~ArrivalProgram() = default;
+
+void ArrivalProgram::post(const SimPlatform& p) {
+  World& w = *world_;
+  Endpoint<SimPlatform> endpoint(p, w.qp);
+  const RemoteRef flag{address_of(&w.flag), 0};
+  const LocalRef result{address_of(&w.result), 0};
+  for (uint32_t i = 0; i < scenario_.puts; ++i) {
+    const bool last = i + 1 == scenario_.puts;
+    uint8_t* source = w.source + i * kPutBytes;
+    p.write_data(source, kPutBytes);
+    std::memset(source, kPayload, kPutBytes);
+    endpoint.put({address_of(source), 0}, {address_of(w.target + i * kPutBytes), 0}, kPutBytes,
+                 {false, false}, {});
+    const bool tells = last || scenario_.flag == FlagPolicy::count;
+    if (!tells) continue;
+    if (scenario_.flag == FlagPolicy::strict_write) {
+      endpoint.signal({flag, &w.sequence}, {false, last}, {});
+    } else {
+      endpoint.fetch_add(uint64_t{1}, result, flag, {false, last}, {});
+    }
+  }
+}
+
+void ArrivalProgram::post_mapped(const SimPlatform& p) {
+  World& w = *world_;
+  const ChannelPeer peer{Path::ipc, 0, 0, w.target};
+  ChannelTable table{};
+  table.peers = &peer;
+  table.window = w.source;
+  Channel<SimPlatform, QueuePolicy<>> channel(p, table);
+  const auto flag = static_cast<uint64_t>(reinterpret_cast<uint8_t*>(&w.flag) - w.target);
+  for (uint32_t i = 0; i < scenario_.puts; ++i) {
+    p.write_data(w.source + i * kPutBytes, kPutBytes);
+    std::memset(w.source + i * kPutBytes, kPayload, kPutBytes);
+    channel.put(0, 0, i * kPutBytes, i * kPutBytes, kPutBytes, {}, {});
+    if (scenario_.flag == FlagPolicy::count) channel.add_flag(0, 0, flag, 1, {}, {});
+  }
+  if (scenario_.flag == FlagPolicy::strict_write) channel.put_flag(0, 0, flag, 1, {}, {});
+  if (scenario_.flag == FlagPolicy::remote_atomic) channel.add_flag(0, 0, flag, 1, {}, {});
+  if (scenario_.flag == FlagPolicy::flush) {
+    channel.flush(0, 0, {});
+    p.store<Scope::sys, Order::relaxed>(&w.flag, uint64_t{1});
+  }
+}
+
+void ArrivalProgram::receive(const SimPlatform& p) {
+  const uint64_t told = scenario_.flag == FlagPolicy::count ? scenario_.puts : 1;
+  if (!wait_signal(p, &world_->flag, told, {}).ok()) p.fail("the signal failed");
+  const uint32_t bytes = scenario_.puts * kPutBytes;
+  p.read_data(world_->target, bytes);
+  for (uint32_t i = 0; i < bytes; ++i) {
+    if (world_->target[i] != kPayload) return p.fail("the flag is there before the payload");
+  }
+}
+
+// One doorbell for all; the payload of each WQE, then what tells of it.
+void ArrivalProgram::deliver(const SimPlatform& p) {
+  World& w = *world_;
+  const uint32_t wqes = scenario_.puts + (scenario_.flag == FlagPolicy::count ? scenario_.puts : 1);
+  p.wait_until<Scope::sys, Order::acquire>(
+      &w.doorbell, [](uint64_t bell) { return bell != 0; }, {}, "doorbell");
+  for (uint32_t i = 0; i < wqes; ++i) {
+    const uint8_t* slot = w.sq + i * kWqebbBytes;
+    p.read_data(slot, 48);
+    const auto opcode = static_cast<mlx5::Opcode>(
+        segment_at<mlx5::CtrlSeg>(slot, 0).opmod_idx_opcode.value() & 0xff);
+    const uint64_t remote = segment_at<mlx5::RaddrSeg>(slot, 1).raddr.value();
+    const auto data = segment_at<mlx5::DataSeg>(slot, 2);
+    if (opcode == mlx5::Opcode::atomic_fa) {
+      // pairs with wait_signal(): acquire. Everything before an atomic has been delivered.
+      p.fetch_add<Scope::sys, Order::release>(pointer_to<uint64_t>(remote), uint64_t{1});
+    } else if ((data.byte_count.value() & mlx5::kInlineFlag) != 0) {
+      uint64_t value;
+      std::memcpy(&value, slot + 36, sizeof(value));
+      auto* flag = pointer_to<uint64_t>(remote);
+      if (scenario_.reorders) {
+        p.store<Scope::sys, Order::relaxed>(flag, value);
+      } else {
+        p.store<Scope::sys, Order::release>(flag, value);  // pairs with wait_signal(): acquire
+      }
+    } else {
+      p.read_data(pointer_to<void>(data.addr.value()), kPutBytes);
+      p.write_data(pointer_to<void>(remote), kPutBytes);
+      std::memcpy(pointer_to<void>(remote), pointer_to<void>(data.addr.value()), kPutBytes);
+    }
+  }
+}
+
+}  // namespace ringer::sim
