@@ -72,7 +72,8 @@ class Scenario {
 struct Move {
   /// The actor leaves the stores that are there and waits for a newer one (see read_moves()).
   static constexpr uint32_t kDefer = ~uint32_t{0};
-  /// Of a wait: what it waits for has come and gone before it looked. It has seen the newest stores.
+  /// Of a wait: what it waits for has come and gone before it looked. It has seen the newest
+  /// stores.
   static constexpr uint32_t kMiss = kDefer - 1;
 
   uint32_t actor;
