@@ -134,8 +134,11 @@ fi
 if command -v clang++ > /dev/null; then
   stage build_clang build ci-clang "all all_verify_interface_header_sets" \
     -DRINGER_TESTS=OFF -DRINGER_BENCH=OFF
+  # The same seeds must make the same runs, whatever the compiler.
+  stage same_runs ci/compare_runs.sh build/ci/tools/ringer build/ci-clang/tools/ringer
 else
   skip build_clang "no clang++"
+  skip same_runs "no clang++"
 fi
 
 # All but the command line, whose parsers take long to build and little to run.

@@ -96,17 +96,111 @@ std::unique_ptr<ExploredLaunch> dispatch_twice(CallSequence& calls) {
       });
 }
 
-TEST_CASE("two dispatches in a row are right in many executions, old loads and all",
-          "[ep][explore]") {
-  const uint32_t ranks = GENERATE(2u, 3u, 4u);
-  CallSequence calls(mapped_group(ranks), 1);
-  const auto launch = dispatch_twice(calls);
-  const ExploreResult drawn = explore_random(launch->program(), 1, 10);
+/// What the experts make of what a rank has received.
+void run_experts(CallSequence& calls, uint32_t r) {
+  const ep::Config& c = calls.options().config;
+  const Outputs& got = calls.outputs(0, r);
+  const size_t rows = calls.group().buffer(r).layout().rows_per_expert();
+  const auto* x = reinterpret_cast<const uint16_t*>(got.x.data());
+  for (size_t i = 0; i < c.experts_per_rank * rows * c.hidden; ++i) {
+    const auto expert = static_cast<uint32_t>(r * c.experts_per_rank + i / (rows * c.hidden));
+    got.y.data()[i] = tools::expert_output(expert, bf16_to_float(x[i]));
+  }
+}
+
+/// Two combines of one dispatch in one launch.
+std::unique_ptr<ExploredLaunch> combine_twice(CallSequence& calls) {
+  calls.launch([&](sim::FiberPlatform p, sim::SimtWarp w, uint32_t r) {
+    ep::dispatch(p, w, calls.dispatch_args(0, r));
+  });
+  for (uint32_t r = 0; r < calls.options().config.ranks; ++r) run_experts(calls, r);
+  return std::make_unique<ExploredLaunch>(
+      calls,
+      [&](const SimPlatform& p, const ExploredWarp& w, uint32_t r) {
+        const tools::RankRouting& routing = calls.inputs(0)[r].routing;
+        const Outputs& got = calls.outputs(0, r);
+        for (uint32_t call = 0; call < 2; ++call) {
+          const ep::CombineArgs args{calls.group().buffer(r).common_args(),
+                                     routing.tokens,
+                                     got.y.data(),
+                                     routing.experts.data(),
+                                     routing.weights.data(),
+                                     got.info.data(),
+                                     got.ranges.data(),
+                                     got.entries.data(),
+                                     got.entry_tokens.data(),
+                                     calls.outputs(call, r).out.data()};
+          ep::combine(p, w, args);
+          w.grid_sync();
+        }
+      },
+      [&calls]() -> std::string {
+        const tools::EpReference reference(calls.options().config, calls.inputs(0));
+        tools::Differences differences;
+        for (uint32_t call = 0; call < 2; ++call) {
+          for (uint32_t r = 0; r < calls.options().config.ranks; ++r) {
+            reference.check_combine(r, calls.outputs(call, r).out.data(), differences);
+          }
+        }
+        return differences.count == 0 ? "" : "wrong: " + differences.first;
+      });
+}
+
+void check_many(const sim::Program& program) {
+  const ExploreResult drawn = explore_random(program, 1, 50);
   INFO(drawn.failure);
   CHECK(drawn.complete);
-  const ExploreResult by_priority = explore_pct(launch->program(), 1, 10, 5, 3000);
+  const ExploreResult by_priority = explore_pct(program, 1, 50, 5, 3000);
   INFO(by_priority.failure);
   CHECK(by_priority.complete);
+}
+
+TEST_CASE("two dispatches in a row are right in many executions, old loads and all",
+          "[ep][explore]") {
+  CallSequence calls(mapped_group(GENERATE(2u, 3u, 4u)), 1);
+  check_many(dispatch_twice(calls)->program());
+}
+
+TEST_CASE("two combines in a row are right in many executions, old loads and all",
+          "[ep][explore]") {
+  CallSequence calls(mapped_group(GENERATE(2u, 3u, 4u)), 1);
+  check_many(combine_twice(calls)->program());
+}
+
+TEST_CASE("the same seed makes the same run of a whole kernel", "[ep][explore]") {
+  const auto hash = [](uint64_t seed) {
+    CallSequence calls(mapped_group(2), 1);
+    return explore_random(dispatch_twice(calls)->program(), seed, 3).hash;
+  };
+  CHECK(hash(5) == hash(5));
+  CHECK(hash(5) != hash(6));
+  CHECK(hash(5) == 3453756640254721395u);
+}
+
+// What says to the other ranks that data is there. (Nothing here needs the orders of epoch() and
+// finish(): a barrier of the grid, or the end of a launch, stands between calls.)
+TEST_CASE("each order of the flags between ranks is needed: weakened, it is found",
+          "[ep][explore]") {
+  sim::SiteList sites;
+  {
+    CallSequence calls(mapped_group(2), 1);
+    const auto launch = dispatch_twice(calls);
+    launch->program().sites = &sites;
+    REQUIRE(explore_random(launch->program(), 1, 2).complete);
+  }
+  uint32_t found = 0;
+  for (const sim::Mutation& mutation : sites.mutations()) {
+    const bool flag = mutation.name.find("wait_flag.load") != std::string::npos ||
+                      mutation.name.find("lambda.store2") != std::string::npos;
+    if (mutation.file != "kernel_context.hpp" || !flag) continue;
+    INFO(mutation.name);
+    CallSequence calls(mapped_group(2), 1);
+    const auto launch = dispatch_twice(calls);
+    launch->program().mutation = &mutation;
+    CHECK(explore_random(launch->program(), 1, 200).failure.find("data race: ") == 0);
+    ++found;
+  }
+  CHECK(found == 4);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bugs that GPU-initiated stacks have had, each written small, found, and mended. A failing one is
-// shown step by step with RINGER_REPLAY_HISTORY="<name> <schedule>".
+// Bugs that GPU-initiated stacks have had, each written small, found, and mended.
+// RINGER_REPLAY_HISTORY=all prints a line for each that shows it step by step.
 #include "explore/history.hpp"
 
 #include <cstdio>
@@ -26,9 +26,10 @@ void show(const Bug& bug, const std::string& schedule) {
 
 TEST_CASE("bugs that others have had are found, and their mends hold", "[history]") {
   const char* wanted = std::getenv("RINGER_REPLAY_HISTORY");
+  const bool all = wanted != nullptr && std::strcmp(wanted, "all") == 0;
   for (const Bug& bug : history()) {
     const size_t length = std::strlen(bug.name);
-    if (wanted != nullptr && std::strncmp(wanted, bug.name, length) == 0) {
+    if (wanted != nullptr && std::strncmp(wanted, bug.name, length) == 0 && wanted[length] == ' ') {
       show(bug, wanted + length + 1);
     }
     INFO(bug.name);
@@ -38,6 +39,7 @@ TEST_CASE("bugs that others have had are found, and their mends hold", "[history
     const std::string schedule =
         found.failure.empty() ? "-" : shorten(faulty.program(), found.schedule);
     INFO("RINGER_REPLAY_HISTORY=\"" << bug.name << " " << schedule << "\"");
+    if (all) std::printf("RINGER_REPLAY_HISTORY=\"%s %s\"\n", bug.name, schedule.c_str());
     CHECK_FALSE(replay(faulty.program(), schedule).failure.empty());
     BugProgram mended(bug, false);
     const ExploreResult held = explore_all(mended.program());

@@ -106,7 +106,7 @@ class ExploreCommand : public Command {
       result.failure = sim::replay(program, way, &trace).failure;
     }
     const std::string again = result.failure.empty() ? "" : replay_line(request, result.schedule);
-    if (!to_stdout) print(result, trace, again, took.count());
+    if (!to_stdout) print(request, result, trace, again, took.count());
     const std::string json = to_json(request, result, trace, again, took.count()).dump(2) + "\n";
     if (to_stdout) fmt::print("{}", json);
     flush_stdout();
@@ -120,10 +120,19 @@ class ExploreCommand : public Command {
                        request.mutation ? " --mutant " + request.mutation->name : "", schedule);
   }
 
-  static void print(const ExploreResult& result, const std::vector<std::string>& trace,
-                    const std::string& again, double seconds) {
+  // All of what was asked for is all there is only where nothing was left out.
+  static bool is_proof(const ExploreRequest& request, const ExploreResult& result) {
+    return request.mode == SearchMode::exhaustive && request.replay.empty() && result.complete;
+  }
+
+  static void print(const ExploreRequest& request, const ExploreResult& result,
+                    const std::vector<std::string>& trace, const std::string& again,
+                    double seconds) {
     fmt::print("executions={} blocked={} max_depth={} complete={}\n", result.executions,
-               result.blocked, result.max_depth, result.complete ? "yes" : "no");
+               result.blocked, result.max_depth, is_proof(request, result) ? "yes" : "no");
+    if (request.mode == SearchMode::bounded && request.replay.empty()) {
+      fmt::print("# within {} surprises: {}\n", request.bound, result.complete ? "all" : "not all");
+    }
     fmt::print("# {:.2f} s, {:.0f} executions a second, hash {:016x}\n", seconds,
                static_cast<double>(result.executions) / seconds, result.hash);
     for (const std::string& line : trace) fmt::print("{}\n", line);
@@ -140,7 +149,8 @@ class ExploreCommand : public Command {
                                    {"executions", result.executions},
                                    {"blocked", result.blocked},
                                    {"max_depth", result.max_depth},
-                                   {"complete", result.complete},
+                                   {"complete", is_proof(request, result)},
+                                   {"as_asked", result.complete},
                                    {"hash", fmt::format("{:016x}", result.hash)},
                                    {"seconds", seconds},
                                    {"ok", again.empty()}};
