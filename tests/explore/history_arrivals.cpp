@@ -33,12 +33,12 @@ Bug counter_of_16_bits() {
           {{"poster", kGpu0,
             [](P p, BugWorld& w, bool faulty) {
               constexpr uint64_t kBegin = 65535;
-              const auto target = static_cast<uint16_t>(kBegin + 1);
+              const auto target = static_cast<uint16_t>(kBegin + 1 + w.word);
               await_word(
                   p, &w.cqe[0],
                   [=](uint64_t v) {
                     const auto now = static_cast<uint16_t>(kBegin + v);
-                    return faulty ? now > target - 1 : static_cast<int16_t>(now - target) >= 0;
+                    return faulty ? now >= target : static_cast<int16_t>(now - target) >= 0;
                   },
                   "completion");
               p.read_data(w.payload[0], 16);

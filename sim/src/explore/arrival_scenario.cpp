@@ -7,11 +7,11 @@
 #include <ringer/sim/explore/arrival_scenario.hpp>
 #include <ringer/sim/explore/sim_platform.hpp>
 
+#include "queue_memory.hpp"
+
 namespace ringer::sim {
 
 namespace {
-
-using Wire = mlx5::Wire;
 
 constexpr uint32_t kRing = 16;
 constexpr uint32_t kMaxPuts = 4;
@@ -37,34 +37,15 @@ uint64_t address_of(const void* at) { return reinterpret_cast<uintptr_t>(at); }
 struct ArrivalProgram::World {
   void reset() {
     std::memset(static_cast<void*>(this), 0, sizeof(*this));
-    cqe.tail = mlx5::kInvalidCqeTail;
-    qp.layout_stamp = kDeviceQpStamp;
-    qp.qpn = 1;
-    qp.sq_wqebbs = kRing;
-    qp.cq_cqes = 1;
-    qp.cq_mode = CqMode::collapsed;
-    qp.sq = sq;
-    qp.cq = &cqe;
-    qp.dbr = dbr;
-    qp.cq_dbr = cq_dbr;
-    qp.doorbell = &doorbell;
-    qp.state = &state;
-    qp.range_ends = range_ends;
+    queue.reset(kRing, CqMode::collapsed, 0);
   }
 
-  SqState state;
-  DeviceQp qp;
-  uint64_t doorbell;
+  QueueMemory<kRing> queue;
   uint64_t result;    // of an atomic, at the poster
   uint64_t sequence;  // of signals
-  Be32 dbr[2];
-  Be32 cq_dbr[2];
-  uint64_t range_ends[kRing];
   alignas(16) uint8_t source[kMaxPuts * kPutBytes];
   alignas(16) uint8_t target[kMaxPuts * kPutBytes];
   uint64_t flag;  // at the receiver
-  mlx5::Cqe cqe;
-  alignas(64) uint8_t sq[kRing * kWqebbBytes];
 };
 
 ArrivalProgram::ArrivalProgram(const ArrivalScenario& scenario)
@@ -79,14 +60,10 @@ ArrivalProgram::ArrivalProgram(const ArrivalScenario& scenario)
   program_.reset = [this] { world_->reset(); };
   program_.check = [] { return std::string(); };
   program_.max_locations = 16 + kRing;
-  program_.names = {{&world_->flag, 8, "flag"},
-                    {&world_->doorbell, 8, "qp0.doorbell"},
-                    {world_->dbr, sizeof(world_->dbr), "qp0.dbr"},
-                    {&world_->state, sizeof(world_->state), "qp0.state"},
-                    {world_->range_ends, sizeof(world_->range_ends), "qp0.sq.range_ends"},
-                    {world_->source, sizeof(world_->source), "source"},
-                    {world_->target, sizeof(world_->target), "target"},
-                    {world_->sq, sizeof(world_->sq), "qp0.sq"}};
+  world_->queue.name(program_.names);
+  program_.names.push_back({&world_->flag, 8, "flag"});
+  program_.names.push_back({world_->source, sizeof(world_->source), "source"});
+  program_.names.push_back({world_->target, sizeof(world_->target), "target"});
   program_.actors = {
       {"poster",
        {0, 0},
@@ -100,7 +77,7 @@ ArrivalProgram::~ArrivalProgram() = default;
 
 void ArrivalProgram::post(const SimPlatform& p) {
   World& w = *world_;
-  Endpoint<SimPlatform> endpoint(p, w.qp);
+  Endpoint<SimPlatform> endpoint(p, w.queue.qp);
   const RemoteRef flag{address_of(&w.flag), 0};
   const LocalRef result{address_of(&w.result), 0};
   for (uint32_t i = 0; i < scenario_.puts; ++i) {
@@ -157,9 +134,9 @@ void ArrivalProgram::deliver(const SimPlatform& p) {
   World& w = *world_;
   const uint32_t wqes = scenario_.puts + (scenario_.flag == FlagPolicy::count ? scenario_.puts : 1);
   p.wait_until<Scope::sys, Order::acquire>(
-      &w.doorbell, [](uint64_t bell) { return bell != 0; }, {}, "doorbell");
+      &w.queue.doorbell, [](uint64_t bell) { return bell != 0; }, {}, "doorbell");
   for (uint32_t i = 0; i < wqes; ++i) {
-    const uint8_t* slot = w.sq + i * kWqebbBytes;
+    const uint8_t* slot = w.queue.sq + i * kWqebbBytes;
     p.read_data(slot, 48);
     const auto opcode = static_cast<mlx5::Opcode>(
         segment_at<mlx5::CtrlSeg>(slot, 0).opmod_idx_opcode.value() & 0xff);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstring>
 #include <stdexcept>
 
 #include <ringer/endpoint.hpp>
 #include <ringer/sim/explore/ring_scenario.hpp>
 
+#include "queue_memory.hpp"
 #include "ring_nic.hpp"
 
 namespace ringer::sim {
@@ -12,8 +12,6 @@ namespace ringer::sim {
 namespace {
 
 using Wire = mlx5::Wire;
-
-constexpr Qpn kQpn = 0x100;
 
 /// As EverySignal, 0 for none.
 struct SignalEvery {
@@ -28,37 +26,10 @@ using PolicyOf = QueuePolicy<kSharing, Placement::host, AnyDoorbell, SignalEvery
 
 /// What the actors share.
 struct RingProgram::World {
-  void reset(const RingScenario& scenario) {
-    std::memset(static_cast<void*>(this), 0, sizeof(*this));
-    reset_heads(state, scenario.start_index);
-    sequence = kFirstSignal;
-    dbr[Wire::kDbrSend] = Wire::dbr_value(scenario.start_index);
-    qp.layout_stamp = kDeviceQpStamp;
-    qp.qpn = kQpn;
-    qp.sq_wqebbs = scenario.ring_wqebbs;
-    qp.cq_mode = scenario.cq_mode;
-    qp.cq_cqes = scenario.cq_mode == CqMode::collapsed ? 1 : scenario.ring_wqebbs;
-    for (mlx5::Cqe& cqe : cq) cqe.tail = mlx5::kInvalidCqeTail;
-    qp.sq = sq;
-    qp.cq = cq;
-    qp.dbr = dbr;
-    qp.cq_dbr = cq_dbr;
-    qp.doorbell = &doorbell;
-    qp.state = &state;
-    qp.range_ends = range_ends;
-  }
-
-  SqState state;
-  DeviceQp qp;
-  uint64_t doorbell;
+  QueueMemory<kMaxRing> queue;
   uint64_t sequence;  // of signals
   uint32_t ended;     // posters
   uint32_t done;
-  Be32 dbr[2];
-  Be32 cq_dbr[2];
-  uint64_t range_ends[kMaxRing];
-  alignas(64) mlx5::Cqe cq[kMaxRing];
-  alignas(64) uint8_t sq[kMaxRing * kWqebbBytes];
 };
 
 namespace {
@@ -123,7 +94,7 @@ void meet_error(const SimPlatform& p, const DeviceQp& qp, const RingScenario& sc
   }
   p.wait_until<Scope::sys, Order::relaxed>(
       &qp.state->error.code, [](uint32_t code) { return code != 0; }, {}, "an error");
-  if (completions.error_status().qpn != kQpn) p.fail("the error is of another queue");
+  if (completions.error_status().qpn != qp.qpn) p.fail("the error is of another queue");
 }
 
 void check_scenario(const RingScenario& s) {
@@ -146,32 +117,24 @@ RingProgram::RingProgram(const RingScenario& scenario)
     : scenario_(scenario), world_(std::make_unique<World>()) {
   check_scenario(scenario);
   run_on(*world_);
-  program_.reset = [this] { world_->reset(scenario_); };
+  program_.reset = [this] {
+    world_->queue.reset(scenario_.ring_wqebbs, scenario_.cq_mode, scenario_.start_index);
+    world_->sequence = kFirstSignal;
+    world_->ended = world_->done = 0;
+  };
   program_.max_locations = 12 + 2 * scenario.ring_wqebbs;
   program_.may_stop = may_fail(scenario);
   program_.check = [this]() -> std::string {
     const uint64_t end = scenario_.start_index + uint64_t{scenario_.posters} * scenario_.wqes;
     if (may_fail(scenario_)) {
-      return world_->state.error.code != 0 ? "" : "the error is lost";
+      return world_->queue.state.error.code != 0 ? "" : "the error is lost";
     }
-    if (world_->state.prod_idx != end && !scenario_.mixed) return "prod_idx ends elsewhere";
+    if (world_->queue.state.prod_idx != end && !scenario_.mixed) return "prod_idx ends elsewhere";
     return {};
   };
-  const SqState& s = world_->state;
-  program_.names = {{&s.resv_head, 8, "qp0.sq.resv_head"},
-                    {&s.ready_head, 8, "qp0.sq.ready_head"},
-                    {&s.prod_idx, 8, "qp0.sq.prod_idx"},
-                    {&s.cons_idx, 8, "qp0.sq.cons_idx"},
-                    {&s.cq_lock, 4, "qp0.cq.lock"},
-                    {&s.error, sizeof(s.error), "qp0.error"},
-                    {&world_->doorbell, 8, "qp0.doorbell"},
-                    {&world_->done, 4, "done"},
-                    {&world_->ended, 4, "ended"},
-                    {world_->dbr, sizeof(world_->dbr), "qp0.dbr"},
-                    {world_->cq_dbr, sizeof(world_->cq_dbr), "qp0.cq_dbr"},
-                    {world_->range_ends, sizeof(world_->range_ends), "qp0.sq.range_ends"},
-                    {world_->cq, sizeof(world_->cq), "qp0.cq"},
-                    {world_->sq, sizeof(world_->sq), "qp0.sq"}};
+  world_->queue.name(program_.names);
+  program_.names.push_back({&world_->done, 4, "done"});
+  program_.names.push_back({&world_->ended, 4, "ended"});
   if (scenario.sharing == Sharing::exclusive) {
     build_shared<Sharing::exclusive>();
   } else if (scenario.sharing == Sharing::cta) {
@@ -203,7 +166,7 @@ void RingProgram::build() {
     const uint32_t cta = Policy::kSharing == Sharing::gpu ? i : 0;
     program_.actors.push_back(
         {"poster" + std::to_string(i), {0, cta}, [&, i](const SimPlatform& p) {
-           Poster<Policy>(p, world.qp, &world.sequence, scenario, i).run();
+           Poster<Policy>(p, world.queue.qp, &world.sequence, scenario, i).run();
            if (!kServed) return;
            const uint32_t before = p.fetch_add<Scope::gpu, Order::acq_rel>(&world.ended, 1u);
            // pairs with serve(): acquire
@@ -214,7 +177,7 @@ void RingProgram::build() {
     // Of the posters' block where their scope asks for that.
     const uint32_t cta = Policy::kSharing == Sharing::gpu ? kMaxPosters : 0;
     program_.actors.push_back({"server", {0, cta}, [&](const SimPlatform& p) {
-                                 SendQueue<SimPlatform, Wire, Policy> queue(p, world.qp);
+                                 SendQueue<SimPlatform, Wire, Policy> queue(p, world.queue.qp);
                                  const Status status = queue.serve(&world.done, {});
                                  if (!status.ok() && !may_fail(scenario)) {
                                    p.fail("the server failed");
@@ -223,11 +186,11 @@ void RingProgram::build() {
   }
   if (may_fail(scenario)) {
     program_.actors.push_back({"host", {2, kMaxPosters + 2}, [&](const SimPlatform& p) {
-                                 meet_error<Policy>(p, world.qp, scenario);
+                                 meet_error<Policy>(p, world.queue.qp, scenario);
                                }});
   }
   program_.actors.push_back({"nic", {1, kMaxPosters + 1}, [&](const SimPlatform& p) {
-                               SteppedNic(p, world.qp, scenario).run();
+                               SteppedNic(p, world.queue.qp, scenario).run();
                              }});
 }
 
