@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole kernels under exploration: dispatch and combine through mapped memory, whose flags,
-// barriers and bulk copies go through the memory model.
-#include <algorithm>
+// Whole kernels under exploration: dispatch and combine, through mapped memory and through queue
+// pairs, whose flags, barriers and bulk copies go through the memory model.
+#include <deque>
 
 #include <ringer/ep/combine.hpp>
 #include <ringer/ep/dispatch.hpp>
@@ -9,6 +9,7 @@
 #include <ringer/sim/explore/search.hpp>
 
 #include "call_sequence.hpp"
+#include "explored_nic.hpp"
 
 namespace ringer::test {
 namespace {
@@ -31,6 +32,13 @@ tools::EpOptions mapped_group(uint32_t ranks) {
   return o;
 }
 
+tools::EpOptions posting_group(uint32_t ranks) {
+  tools::EpOptions o = mapped_group(ranks);
+  o.path = ep::PathRequest::ibgda;
+  o.deterministic = true;  // nobody but the explored NICs takes what is posted
+  return o;
+}
+
 /// A launch of `kernel(platform, warp, rank)` on all ranks, each on a GPU of its own. Executions
 /// follow each other on the same group, as calls do.
 class ExploredLaunch : public sim::Scenario {
@@ -44,8 +52,9 @@ class ExploredLaunch : public sim::Scenario {
       grids_.push_back(std::make_unique<ExploredGrid>(
           kBlocks, kWarps, ep::shared_bytes(calls.group().buffer(r).layout(), kWarps)));
       for (uint32_t w = 0; w < kBlocks * kWarps; ++w) add_warp(r, w / kWarps, w % kWarps);
+      add_nics(r);
     }
-    program_.reset = [] {};
+    program_.reset = [this] { ended_ = done_ = 0; };
     program_.check = [this, check = std::move(check)] {
       for (uint32_t r = 0; r < calls_.options().config.ranks; ++r) {
         const auto failure = calls_.group().buffer(r).failure();
@@ -53,7 +62,7 @@ class ExploredLaunch : public sim::Scenario {
       }
       return check();
     };
-    program_.max_locations = 512;
+    program_.max_locations = executed_.empty() ? 512 : 2048;
     program_.max_steps = 100'000;
   }
 
@@ -64,12 +73,38 @@ class ExploredLaunch : public sim::Scenario {
                                {rank, rank * kBlocks + block},
                                [=, this](const SimPlatform& p) {
                                  kernel_(p, ExploredWarp(p, *grids_[rank], block, warp), rank);
+                                 end(p);
                                }});
+  }
+
+  // The last warp to end lets the NICs go.
+  void end(const SimPlatform& p) {
+    const uint32_t warps = calls_.options().config.ranks * kBlocks * kWarps;
+    if (p.fetch_add<Scope::sys, Order::acq_rel>(&ended_, 1u) + 1 != warps) return;
+    p.store<Scope::sys, Order::release>(&done_, 1u);  // pairs with ExploredNic::serve(): acquire
+  }
+
+  void add_nics(uint32_t rank) {
+    const ChannelTable& table = calls_.group().buffer(rank).common_args().channel;
+    for (uint32_t i = 0; i < table.queues * table.ranks; ++i) {
+      const uint32_t peer = i % table.ranks;
+      if (peer == rank || table.peers[peer].path != Path::ibgda) continue;
+      const DeviceQp* qp = &table.qps[i];
+      uint64_t& executed = executed_.emplace_back(qp->state->prod_idx);
+      program_.actors.push_back({"nic" + std::to_string(rank) + ".qp" + std::to_string(i),
+                                 {100 + rank, 1000 + rank},
+                                 [=, this, &executed](const SimPlatform& p) {
+                                   ExploredNic(p, *qp, executed).serve(&done_);
+                                 }});
+    }
   }
 
   CallSequence& calls_;
   Kernel kernel_;
   std::vector<std::unique_ptr<ExploredGrid>> grids_;
+  std::deque<uint64_t> executed_;  // WQEs, by queue pair
+  uint32_t ended_ = 0;             // warps
+  uint32_t done_ = 0;
 };
 
 /// Two dispatches in one launch, a rank possibly one ahead.
@@ -147,23 +182,27 @@ std::unique_ptr<ExploredLaunch> combine_twice(CallSequence& calls) {
 }
 
 void check_many(const sim::Program& program) {
-  const ExploreResult drawn = explore_random(program, 1, 50);
+  constexpr uint64_t kExecutions = 20;
+  const ExploreResult drawn = explore_random(program, 1, kExecutions);
   INFO(drawn.failure);
   CHECK(drawn.complete);
-  const ExploreResult by_priority = explore_pct(program, 1, 50, 5, 3000);
+  const ExploreResult by_priority = explore_pct(program, 1, kExecutions, 5, 3000);
   INFO(by_priority.failure);
   CHECK(by_priority.complete);
 }
 
 TEST_CASE("two dispatches in a row are right in many executions, old loads and all",
           "[ep][explore]") {
-  CallSequence calls(mapped_group(GENERATE(2u, 3u, 4u)), 1);
+  CallSequence calls(GENERATE(mapped_group(2), mapped_group(3), mapped_group(4), posting_group(2),
+                              posting_group(3)),
+                     1);
   check_many(dispatch_twice(calls)->program());
 }
 
 TEST_CASE("two combines in a row are right in many executions, old loads and all",
           "[ep][explore]") {
-  CallSequence calls(mapped_group(GENERATE(2u, 3u, 4u)), 1);
+  CallSequence calls(GENERATE(mapped_group(2), mapped_group(3), mapped_group(4), posting_group(2)),
+                     1);
   check_many(combine_twice(calls)->program());
 }
 
@@ -174,7 +213,7 @@ TEST_CASE("the same seed makes the same run of a whole kernel", "[ep][explore]")
   };
   CHECK(hash(5) == hash(5));
   CHECK(hash(5) != hash(6));
-  CHECK(hash(5) == 3453756640254721395u);
+  CHECK(hash(5) == 15955284914116539695u);
 }
 
 // What says to the other ranks that data is there. (Nothing here needs the orders of epoch() and
