@@ -21,13 +21,14 @@ class ExploredNic {
   void serve(const uint32_t* done) {
     for (;;) {
       uint16_t rung = 0;
-      // pairs with the fence before the doorbell
+      // `done` first: then there is no doorbell but the one that is seen.
       p_.wait_until<Scope::sys, Order::acquire>(
-          qp_.doorbell,
-          [&](uint64_t bell) {
+          done,
+          [&](uint32_t ended) {
+            // pairs with the fence before the doorbell
+            const auto bell = p_.load<Scope::sys, Order::acquire>(qp_.doorbell);
             rung = bell == 0 ? static_cast<uint16_t>(executed_) : announced(bell);
-            return rung != static_cast<uint16_t>(executed_) ||
-                   p_.load<Scope::sys, Order::acquire>(done) != 0;
+            return rung != static_cast<uint16_t>(executed_) || ended != 0;
           },
           {}, "doorbell");
       if (rung == static_cast<uint16_t>(executed_)) return;

@@ -101,9 +101,10 @@ class ExploreCommand : public Command {
     std::vector<std::string> trace;
     if (!result.failure.empty()) result.schedule = shorten(program, result.schedule);
     if (!result.failure.empty() || !request.replay.empty()) {
-      // A shorter way may end in another failure.
       const std::string way = result.failure.empty() ? request.replay : result.schedule;
-      result.failure = sim::replay(program, way, &trace).failure;
+      const std::string shown = sim::replay(program, way, &trace).failure;
+      // A shorter way may differ in the details.
+      if (!shown.empty()) result.failure = shown;
     }
     const std::string again = result.failure.empty() ? "" : replay_line(request, result.schedule);
     if (!to_stdout) print(request, result, trace, again, took.count());

@@ -23,7 +23,8 @@ class CompletionQueue {
 
   /// WQEBBs known complete.
   RINGER_HD uint64_t cons_idx() const {
-    return p_.template load<kScope, Order::acquire>(&s_.cons_idx);  // pairs with advance(): release
+    // pairs with advance(): release, where others advance it
+    return p_.template load<kScope, Order::acquire>(&s_.cons_idx);
   }
 
   /// Waits until every WQE below `target` is complete. The WQE at `target - 1`, or a later one,
@@ -48,7 +49,7 @@ class CompletionQueue {
   /// The queue's first error, or ok.
   RINGER_HD Status error_status() const {
     Status status;
-    // pairs with record_error(): release
+    // pairs with fail(): release
     status.code =
         static_cast<StatusCode>(p_.template load<Scope::sys, Order::acquire>(&s_.error.code));
     if (status.ok()) return status;
@@ -67,7 +68,7 @@ class CompletionQueue {
     status.peer = qp_.peer;
     const uint32_t claimed =
         p_.template exchange<Scope::sys, Order::relaxed>(&s_.error.claimed, 1u);
-    if (guard(p_, "error.claim", claimed == 0)) {
+    if (!guard(p_, "error.claim", claimed != 0)) {
       note_write(p_, &s_.error.wqe_index, sizeof(s_.error.wqe_index));
       s_.error.syndrome = status.syndrome;
       s_.error.wqe_index = status.wqe_index;
@@ -135,6 +136,7 @@ class CompletionQueue {
         return {{}, &s_.cq_lock, 1u};
       }
     }
+    note_read(p_, &s_.cq_ci, sizeof(s_.cq_ci));
     const uint64_t first = s_.cq_ci;
     uint64_t ci = first;
     uint64_t cons = s_.cons_idx;
@@ -159,9 +161,10 @@ class CompletionQueue {
       cons = recover_index(cons, static_cast<uint16_t>(tail.wqe_counter + 1));
     }
     if (ci != first) {
+      note_write(p_, &s_.cq_ci, sizeof(s_.cq_ci));
       s_.cq_ci = ci;
-      // Room for the NIC. Relaxed: it has a use for it once somebody posts with the credit that
-      // advance() releases, behind our reads of the CQEs.
+      // Room for the NIC. Relaxed: it writes to these slots again only for WQEs that were posted
+      // with the credit that advance() releases, behind our reads of the CQEs.
       p_.template store<Scope::sys, Order::relaxed>(&qp_.cq_dbr[Wire::kCqDbrConsumer].raw,
                                                     Wire::cq_dbr_value(ci).raw);
       advance(cons);

@@ -50,7 +50,7 @@ struct DeviceQp {
   Qpn qpn;
   uint32_t peer;       ///< rank at the other end, for statuses
   uint32_t sq_wqebbs;  ///< power of two
-  uint32_t cq_cqes;    ///< power of two; 1 when collapsed
+  uint32_t cq_cqes;    ///< power of two; 1 when collapsed, else room for all outstanding CQEs
   CqMode cq_mode;
   void* sq;            ///< sq_wqebbs * 64 bytes
   void* cq;            ///< cq_cqes * 64 bytes

@@ -114,7 +114,9 @@ class Fifo {
   RINGER_HD Status abandoned(WaitOutcome outcome) {
     const StatusCode code =
         outcome == WaitOutcome::deadline ? StatusCode::deadline : StatusCode::aborted;
-    if (p_.template exchange<Scope::sys, Order::relaxed>(&s_.error.claimed, 1u) == 0) {
+    const uint32_t claimed =
+        p_.template exchange<Scope::sys, Order::relaxed>(&s_.error.claimed, 1u);
+    if (!guard(p_, "fifo.error.claim", claimed != 0)) {
       note_write(p_, &s_.error_qpn, sizeof(s_.error_qpn) + sizeof(s_.error_peer));
       s_.error_peer = kNoPeer;
       p_.template store<Scope::sys, Order::release>(

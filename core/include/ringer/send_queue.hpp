@@ -257,7 +257,7 @@ class SendQueue {
 
   RINGER_HD void publish_exclusive(uint64_t end, bool rings) {
     published_ = end;
-    // To the server; pairs with ring(): acquire.
+    // To the server; pairs with announce(): fence.
     if constexpr (kServed) p_.template store<kScope, Order::release>(&s_.ready_head, end);
     if (rings) announce(end);
   }

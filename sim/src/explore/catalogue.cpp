@@ -12,7 +12,7 @@ namespace {
 
 template <class ProgramT, class Size>
 Entry entry(std::string name, const Size& size) {
-  return {std::move(name), [size] { return std::make_unique<ProgramT>(size); }};
+  return {std::move(name), [size] { return std::make_unique<ProgramT>(size); }, true};
 }
 
 template <class Change>
@@ -39,11 +39,16 @@ std::vector<Entry> make_catalogue() {
   all.push_back(ring("lone.recovered", [&](R& s) { lone(s), s.recovers = true; }));
   all.push_back(ring("lone.batch", [&](R& s) { lone(s), s.batch = 2, s.ring_wqebbs = 4; }));
   all.push_back(ring("lone.wide_batch", [&](R& s) { lone(s), s.batch = 4, s.whole_batch = true; }));
+  all.push_back(ring("lone.trailing", [&](R& s) { lone(s), s.record = RecordOrder::trailing; }));
   all.push_back(ring("lone.wrap", [&](R& s) { lone(s), s.start_index = 65535; }));
   all.push_back(ring("shared", [](R& s) { s.wqes = 2; }));
   all.push_back(ring("shared.block", [](R& s) { s.wqes = 2, s.sharing = Sharing::cta; }));
   all.push_back(
       ring("shared.unrung", [](R& s) { s.wqes = 2, s.ring_each = false, s.ring_wqebbs = 4; }));
+  all.push_back(ring("shared.trailing", [](R& s) { s.record = RecordOrder::trailing; }));
+  all.push_back(ring("shared.adaptive", [](R& s) {
+    s.wqes = 2, s.ring_each = false, s.ring_wqebbs = 4, s.doorbell.adaptive = true;
+  }));
   all.push_back(ring("shared.three", [](R& s) { s.posters = 3; }));
   all.push_back(ring("shared.owner_bit",
                      [](R& s) { s.wqes = 2, s.cq_mode = CqMode::owner_bit, s.signal_every = 1; }));
@@ -74,7 +79,11 @@ std::vector<Entry> make_catalogue() {
       entry<ArrivalProgram>("mapped.flush", ArrivalScenario{FlagPolicy::flush, 2, false, true}));
   all.push_back(entry<FifoProgram>("fifo", FifoScenario{2, 2, 2, false, false}));
   all.push_back(entry<FifoProgram>("fifo.failed", FifoScenario{2, 1, 2, true, false}));
-  all.push_back(entry<FifoProgram>("fifo.aborted", FifoScenario{2, 2, 1, false, true}));
+  all.push_back(entry<FifoProgram>("fifo.aborted", FifoScenario{3, 1, 1, false, true}));
+  for (Entry& entry : all) {
+    entry.whole = entry.name != "ring.shared.owner_bit" && entry.name != "ring.signals.served" &&
+                  entry.name != "ring.failed.three";
+  }
   return all;
 }
 

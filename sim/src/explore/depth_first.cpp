@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Depth first through all states of a program, whole or within a bound on surprises.
 #include <memory>
+#include <stdexcept>
 
 #include "schedule.hpp"
 
@@ -14,11 +15,21 @@ constexpr uint64_t kPreludes = 64;
 class DepthFirst {
  public:
   DepthFirst(const Program& program, uint32_t surprises)
-      : execution_(program), surprises_(surprises) {}
+      : execution_(program), surprises_(surprises) {
+    if (program.actors.size() > Execution::kMaxReaders) {
+      throw std::invalid_argument("too many actors to search all they read");
+    }
+    if (program.memory == nullptr) {
+      throw std::invalid_argument("what a program shares must be known to save its states");
+    }
+  }
 
   ExploreResult run(uint64_t max_executions) {
     // Who stores where is found out on the way; what was not known has to be begun again.
-    for (uint64_t seed = 0; seed < kPreludes; ++seed) draw_once(execution_, seed);
+    for (uint64_t seed = 0; seed < kPreludes; ++seed) {
+      const Schedule taken = draw_once(execution_, seed);
+      if (!account(result_, execution_, taken)) return result_;
+    }
     do {
       writers_ = execution_.writers();
       result_ = {};
@@ -27,13 +38,15 @@ class DepthFirst {
       left_ = surprises_;
       if (!run_all(max_executions)) return result_;
     } while (writers_ != execution_.writers());
-    result_.complete = true;
+    if (result_.executions == result_.blocked) result_.failure = "no execution comes to an end";
+    result_.complete = result_.failure.empty();
     return result_;
   }
 
  private:
   struct Level {
     Execution::State state;
+    uint64_t digest;
     uint32_t taken;
     uint32_t moves;
     uint32_t left;  // surprises
@@ -64,9 +77,10 @@ class DepthFirst {
         return;
       }
       if (moves.size() > 1) {
-        blocked_ = !met_.insert(identity());
-        if (blocked_) return;
-        push(static_cast<uint32_t>(moves.size()));
+        const uint64_t state = identity();
+        blocked_ = !met_.insert(state);
+        if (blocked_) return look_for_livelock(state);
+        push(static_cast<uint32_t>(moves.size()), state);
       }
       execution_.take(moves[0]);
     }
@@ -105,9 +119,18 @@ class DepthFirst {
     }
   }
 
-  void push(uint32_t moves) {
+  // Where nobody has been set aside, whoever comes back to where he was can do so for ever.
+  void look_for_livelock(uint64_t state) {
+    for (size_t i = 0; i < depth_; ++i) {
+      if (levels_[i]->digest != state || execution_.anybody_deferred()) continue;
+      result_.failure = "livelock: an execution comes back to where it was";
+    }
+  }
+
+  void push(uint32_t moves, uint64_t digest) {
     if (depth_ == levels_.size()) levels_.push_back(std::make_unique<Level>());
     Level& level = *levels_[depth_++];
+    level.digest = digest;
     level.taken = 0;
     level.moves = moves;
     level.left = left_;
@@ -131,8 +154,7 @@ class DepthFirst {
     result_.steps += execution_.steps() - begun;
     result_.max_depth = std::max(result_.max_depth, execution_.steps());
     result_.hash = mix(result_.hash, execution_.run_hash());
-    if (blocked_) return;
-    result_.failure = execution_.verdict();
+    if (!blocked_) result_.failure = execution_.verdict();
     if (result_.failure.empty()) return;
     result_.schedule = text_of(decisions());
   }
@@ -164,7 +186,7 @@ class DepthFirst {
   }
 
   Execution execution_;
-  std::vector<uint32_t> writers_;
+  std::vector<uint64_t> writers_;
   uint32_t surprises_;
   uint32_t left_ = surprises_;
   std::vector<std::unique_ptr<Level>> levels_;

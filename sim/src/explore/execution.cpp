@@ -126,19 +126,20 @@ void Execution::perform(uint32_t actor, uint32_t outcome) {
     a.result = memory_.load(actor, next.location, outcome, next.scope, next.order);
     return tell(actor, next, outcome, a.result);
   }
+  // A read-modify-write that stores nothing now may store another time, and takes what it reads.
+  if (actor < kMaxReaders) writers_[next.location] |= uint64_t{1} << actor;
   if (next.kind == Request::Kind::store) {
     memory_.store(actor, next.location, outcome, next.update.operand, next.scope, next.order);
-    stored(actor, next);
+    stored(next);
     return tell(actor, next, outcome, next.update.operand);
   }
   a.result = memory_.update(actor, next.location, outcome, next.update, next.scope, next.order);
-  if (next.update.stores(a.result)) stored(actor, next);
+  if (next.update.stores(a.result)) stored(next);
   tell(actor, next, outcome, a.result);
 }
 
 // Memory itself has what comes last, for whoever reads it plainly.
-void Execution::stored(uint32_t actor, const Request& request) {
-  writers_[request.location] |= 1u << actor;
+void Execution::stored(const Request& request) {
   const uint64_t value = memory_.final_value(request.location);
   std::memcpy(request.at, &value, request.update.bytes);
 }

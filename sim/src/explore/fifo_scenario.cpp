@@ -75,7 +75,7 @@ void FifoProgram::serve(const SimPlatform& p) {
                                           static_cast<uint32_t>(StatusCode::qp_error));
       return;
     }
-    if (scenario_.aborts && ticket + 1 == all) {
+    if (scenario_.aborts) {
       p.store<Scope::sys, Order::relaxed>(&world_->stop, 1u);
       // Pushers that gave up say so.
       Fifo<SimPlatform>(p, {world_->commands, scenario_.depth, &s}).error_status();

@@ -87,6 +87,12 @@ uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
   const auto [entry, fresh] =
       location_index_.try_emplace(at, static_cast<uint32_t>(location_index_.size()));
   const uint32_t id = entry->second;
+  if (fresh) {
+    check_alone(at, bytes);
+    bytes_of_.push_back(bytes);
+  } else if (bytes_of_[id] != bytes) {
+    throw std::invalid_argument("a shared word has two sizes");
+  }
   if (id >= max_locations_) throw std::length_error("more shared words than an exploration holds");
   if (id >= locations_.size()) locations_.resize(id + 1);
   // Everybody has seen what was there before the run.
@@ -96,6 +102,17 @@ uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
     locations_[id].stores.push_back(first);
   }
   return id;
+}
+
+// Accesses of mixed sizes are not modelled.
+void MemoryModel::check_alone(const void* at, uint32_t bytes) const {
+  const auto* word = static_cast<const std::byte*>(at);
+  const auto known = [&](const std::byte* other) { return location_index_.count(other) != 0; };
+  const bool upper_half =
+      bytes == 4 && known(word - 4) && bytes_of_[location_index_.at(word - 4)] == 8;
+  if ((bytes == 8 && known(word + 4)) || upper_half) {
+    throw std::invalid_argument("shared words overlap");
+  }
 }
 
 MemoryModel::ViewId MemoryModel::new_view() {
@@ -251,7 +268,10 @@ void MemoryModel::insert(uint32_t actor, uint32_t location, uint32_t index, uint
   store.follows_read = read != nullptr;
   for (uint32_t kin = 0; kin < kLevels && reaches(scope, kin); ++kin) {
     share(store.message[kin], release ? a.view : a.released[kin]);
-    if (read != nullptr) join(store.message[kin], read->message[kin]);
+    if (read == nullptr) continue;
+    // Carried on to whoever is as near to the first writer as the release reaches.
+    const uint32_t far = std::max(kin, kinship(actor, read->writer));
+    if (reaches(scope, far)) join(store.message[kin], read->message[far]);
   }
   l.stores.insert(l.stores.begin() + index, store);
   // What the actor does from now on is not covered by this release.

@@ -30,7 +30,7 @@ bool Execution::list_pending_store() {
   return true;
 }
 
-const std::vector<Move>& Execution::read_moves(const std::vector<uint32_t>& writers) {
+const std::vector<Move>& Execution::read_moves(const std::vector<uint64_t>& writers) {
   moves_.clear();
   dead_end_ = false;
   if (!failure_.empty() || list_pending_store()) return moves_;
@@ -78,10 +78,16 @@ void Execution::list_reads(uint32_t actor, std::vector<Move>& moves) {
   a.parked_at = memory_.stores_made();
 }
 
-bool Execution::others_store(uint32_t actor, const std::vector<uint32_t>& writers) const {
-  uint32_t others = 0;
+bool Execution::anybody_deferred() const {
+  return std::any_of(actors_.begin(), actors_.end(), [](const Actor& actor) {
+    return !actor.ended && actor.parked == Parked::deferred;
+  });
+}
+
+bool Execution::others_store(uint32_t actor, const std::vector<uint64_t>& writers) const {
+  uint64_t others = 0;
   for (uint32_t o = 0; o < actors_.size(); ++o) {
-    if (o != actor && !actors_[o].ended) others |= 1u << o;
+    if (o != actor && !actors_[o].ended) others |= uint64_t{1} << o;
   }
   const Actor& a = actors_[actor];
   return std::any_of(a.watches, a.watches + a.watched, [&](uint32_t location) {
@@ -118,14 +124,14 @@ void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& move
   glance_.choices.clear();
   glance_.options.clear();
   uint32_t found = 0;
-  const size_t before = moves.size();
   const bool newest = glance(actor, false);
   do {
     if (!glance(actor, false)) continue;
     if (age == 0 || glance_.youngest > age) moves.push_back({actor, found});
     ++found;
   } while (next_glance());
-  if (!newest && moves.size() > before) moves.push_back({actor, Move::kMiss});
+  // Also of what the actor has deferred: it may have been there, and be gone.
+  if (!newest && found > 0) moves.push_back({actor, Move::kMiss});
 }
 
 void Execution::perform_look(uint32_t actor, uint32_t outcome) {

@@ -8,6 +8,10 @@ namespace ringer::sim {
 
 namespace {
 
+// The room that this file is in.
+constexpr std::string_view kHere = __FILE__;
+constexpr std::string_view kSim = kHere.substr(0, kHere.rfind("src/explore/"));
+
 std::string_view base_name(std::string_view path) {
   return path.substr(path.find_last_of('/') + 1);
 }
@@ -74,7 +78,7 @@ void Mutation::weaken(const Source& source, Scope& scope, Order& order) const {
 
 void SiteList::saw(const Source& source, Access access, Scope scope, Order order) {
   // Nothing to weaken, or the simulator's own.
-  if (order == Order::relaxed || std::string_view(source.file).find("sim/") != std::string::npos) {
+  if (order == Order::relaxed || std::string_view(source.file).substr(0, kSim.size()) == kSim) {
     return;
   }
   const auto here = std::find_if(sites_.begin(), sites_.end(), [&](const Site& site) {

@@ -13,17 +13,18 @@ class Priorities {
   Priorities(uint64_t seed, uint32_t actors, uint32_t changes, uint64_t depth) : random_(seed) {
     for (uint32_t a = 0; a < actors; ++a) order_.push_back(a);
     for (uint32_t a = actors; a > 1; --a) std::swap(order_[a - 1], order_[random_() % a]);
-    for (uint32_t c = 0; c < changes; ++c) changes_.push_back(random_() % depth);
+    for (uint32_t c = 0; c < changes; ++c)
+      changes_.push_back(random_() % std::max(depth, uint64_t{1}));
+    std::sort(changes_.begin(), changes_.end(), std::greater<>());
   }
 
   uint32_t pick(const std::vector<Move>& moves, uint64_t step) {
-    const uint32_t front = first_of(moves);
-    if (std::find(changes_.begin(), changes_.end(), step) == changes_.end()) {
-      return outcome_of(moves, front);
+    while (!changes_.empty() && changes_.back() <= step) {
+      changes_.pop_back();
+      const uint32_t actor = moves[first_of(moves)].actor;
+      order_.erase(std::find(order_.begin(), order_.end(), actor));
+      order_.push_back(actor);
     }
-    const uint32_t actor = moves[front].actor;
-    order_.erase(std::find(order_.begin(), order_.end(), actor));
-    order_.push_back(actor);
     return outcome_of(moves, first_of(moves));
   }
 
@@ -50,7 +51,7 @@ class Priorities {
 
   std::mt19937_64 random_;
   std::vector<uint32_t> order_;
-  std::vector<uint64_t> changes_;
+  std::vector<uint64_t> changes_;  // steps, the next one last
 };
 
 }  // namespace

@@ -9,9 +9,15 @@ namespace ringer::sim {
 Schedule draw_once(Execution& execution, uint64_t seed) {
   std::mt19937_64 random(seed);
   return run_once(execution, [&](const std::vector<Move>& moves) {
-    const uint32_t actor = moves[random() % moves.size()].actor;
+    uint32_t actors = 1;
+    for (size_t m = 1; m < moves.size(); ++m) actors += moves[m].actor != moves[m - 1].actor;
+    auto skip = static_cast<uint32_t>(random() % actors);
     uint32_t first = 0;
-    while (moves[first].actor != actor) ++first;
+    while (skip > 0) {
+      ++first;
+      if (moves[first].actor != moves[first - 1].actor) --skip;
+    }
+    const uint32_t actor = moves[first].actor;
     uint32_t outcomes = 0;
     while (first + outcomes < moves.size() && moves[first + outcomes].actor == actor) ++outcomes;
     return first + static_cast<uint32_t>(random() % outcomes);

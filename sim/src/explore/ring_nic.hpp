@@ -16,6 +16,9 @@ namespace ringer::sim {
 constexpr uint32_t kMaxRing = 8;
 constexpr uint32_t kMaxPosters = 8;
 
+/// What a WQE fails with: a remote access error.
+constexpr uint32_t kSyndrome = 0x13;
+
 /// What signals begin above; posts write less.
 constexpr uint64_t kFirstSignal = uint64_t{1} << 40;
 
@@ -154,6 +157,9 @@ class SteppedNic {
     const mlx5::CqeTail tail{static_cast<uint16_t>(at_.executed), opcode, owner};
     auto* cqe = static_cast<mlx5::Cqe*>(qp_.cq) + slot;
     if (qp_.cq_mode == CqMode::owner_bit) p_.write_data(cqe, sizeof(*cqe));
+    if (opcode == mlx5::CqeOpcode::requester_error) {
+      p_.store<Scope::sys, Order::relaxed>(&cqe->error_word.raw, Be32::of(kSyndrome).raw);
+    }
     // pairs with the poller's acquire
     p_.store<Scope::sys, Order::release>(&cqe->tail.raw, tail.word().raw);
   }

@@ -94,7 +94,12 @@ void meet_error(const SimPlatform& p, const DeviceQp& qp, const RingScenario& sc
   }
   p.wait_until<Scope::sys, Order::relaxed>(
       &qp.state->error.code, [](uint32_t code) { return code != 0; }, {}, "an error");
-  if (completions.error_status().qpn != qp.qpn) p.fail("the error is of another queue");
+  const Status status = completions.error_status();
+  const uint64_t index = scenario.start_index + scenario.fails_at - 1;
+  if (status.code != StatusCode::qp_error || status.syndrome != kSyndrome ||
+      status.wqe_index != index) {
+    p.fail("the error is not the one that the NIC has reported");
+  }
 }
 
 void check_scenario(const RingScenario& s) {

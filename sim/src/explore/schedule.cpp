@@ -72,12 +72,15 @@ ExploreResult replay(const Program& program, const std::string& schedule,
 
 namespace {
 
-// Whether the execution fails; a schedule that no longer fits has not.
-bool fails(Execution& execution, const Schedule& schedule) {
+// What fails, without the details that follow it.
+std::string kind_of(const std::string& failure) { return failure.substr(0, failure.find(':')); }
+
+// The kind of failure that the schedule leads to; none for one that no longer fits.
+std::string failure_of(Execution& execution, const Schedule& schedule) {
   try {
-    return !run_schedule(execution, schedule).empty();
+    return kind_of(run_schedule(execution, schedule));
   } catch (const std::invalid_argument&) {
-    return false;
+    return {};
   }
 }
 
@@ -85,11 +88,11 @@ bool fails(Execution& execution, const Schedule& schedule) {
 // `schedule` does.
 Schedule draw_shorter(Execution& execution, Schedule schedule) {
   constexpr uint64_t kDrawn = 2000;
-  fails(execution, schedule);
+  const std::string wanted = failure_of(execution, schedule);
   uint64_t fewest = execution.steps();
   for (uint64_t seed = 0; seed < kDrawn; ++seed) {
     Schedule drawn = draw_once(execution, seed);
-    if (execution.steps() >= fewest || execution.verdict().empty()) continue;
+    if (execution.steps() >= fewest || kind_of(execution.verdict()) != wanted) continue;
     fewest = execution.steps();
     schedule = std::move(drawn);
   }
@@ -103,6 +106,7 @@ Schedule draw_shorter(Execution& execution, Schedule schedule) {
 std::string shorten(const Program& program, const std::string& text) {
   Execution execution(program);
   Schedule schedule = draw_shorter(execution, parse_schedule(text));
+  const std::string wanted = failure_of(execution, schedule);
   for (bool shorter = true; shorter;) {
     shorter = false;
     for (size_t i = schedule.size(); i-- > 0;) {
@@ -110,7 +114,7 @@ std::string shorten(const Program& program, const std::string& text) {
         Schedule tried = schedule;
         tried[i] = choice;
         while (!tried.empty() && tried.back() == 0) tried.pop_back();
-        if (!fails(execution, tried)) continue;
+        if (failure_of(execution, tried) != wanted) continue;
         schedule = std::move(tried);
         shorter = true;
         break;

@@ -16,6 +16,7 @@ namespace ringer::sim {
 struct Entry {
   std::string name;
   std::function<std::unique_ptr<Scenario>()> make;
+  bool whole = true;  ///< all executions are few enough for a test
 };
 
 /// Small ones, each complete in a second or bounded. Names are unique.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <ringer/sim/explore/memory_model.hpp>
@@ -20,7 +21,8 @@ class SimPlatform;
 
 /// One thread of an explored program. Between two accesses its body owns nothing: a state is saved
 /// and left as plain bytes. It depends on nothing but what it reads through its platform, and
-/// writes nothing but its stack and the program's memory.
+/// writes nothing but its stack and the program's memory. Whoever waits does so by wait_until: a
+/// loop of loads is a livelock.
 struct ActorSpec {
   std::string name;
   Place place;
@@ -59,6 +61,7 @@ class Scenario {
  protected:
   template <class World>
   void run_on(World& world) {
+    static_assert(std::is_trivially_copyable_v<World>, "it is saved and compared as bytes");
     program_.memory = reinterpret_cast<std::byte*>(&world);
     program_.memory_bytes = sizeof(world);
   }
@@ -82,6 +85,8 @@ struct Move {
 
 class Execution {
  public:
+  static constexpr uint32_t kMaxReaders = 64;
+
   /// `program` must outlive it.
   explicit Execution(const Program& program);
   ~Execution();
@@ -97,10 +102,12 @@ class Execution {
   /// there, at once, since it makes no difference to anybody when he does, or he defers, and reads
   /// one that is still to come. There is a sense in it only where others store: `writers`, as
   /// writers() has it. Empty also where who has deferred waits in vain: dead_end().
-  const std::vector<Move>& read_moves(const std::vector<uint32_t>& writers);
+  /// For at most kMaxReaders actors.
+  const std::vector<Move>& read_moves(const std::vector<uint64_t>& writers);
   bool dead_end() const { return dead_end_; }
-  /// By location, one bit an actor: who has stored there in any execution so far.
-  const std::vector<uint32_t>& writers() const { return writers_; }
+  bool anybody_deferred() const;
+  /// By location, one bit an actor: who has stored there, or tried to, in any execution so far.
+  const std::vector<uint64_t>& writers() const { return writers_; }
   void take(const Move& move);
   /// What is wrong at the end; empty if nothing is. Runs the program's check.
   std::string verdict();
@@ -177,18 +184,18 @@ class Execution {
   void run_to_choice(uint32_t actor);
   bool perform_at_once(uint32_t actor);
   void prepare(Request& request);
-  void list_outcomes(uint32_t actor, uint32_t older_than, std::vector<Move>& moves);
-  void list_looks(uint32_t actor, uint32_t older_than, std::vector<Move>& moves);
+  void list_outcomes(uint32_t actor, uint32_t age, std::vector<Move>& moves);
+  void list_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves);
   bool glance(uint32_t actor, bool commit);
   bool next_glance();
   uint64_t load_at_glance(uint32_t actor, const Request& request);
   bool list_pending_store();
   void list_reads(uint32_t actor, std::vector<Move>& moves);
-  bool others_store(uint32_t actor, const std::vector<uint32_t>& writers) const;
+  bool others_store(uint32_t actor, const std::vector<uint64_t>& writers) const;
   void watch(Actor& actor, uint32_t location);
   void perform(uint32_t actor, uint32_t outcome);
   void perform_look(uint32_t actor, uint32_t outcome);
-  void stored(uint32_t actor, const Request& request);
+  void stored(const Request& request);
   void tell(uint32_t actor, const Request& request, uint32_t outcome, uint64_t told);
   std::string deadlock() const;
   std::string livelock() const;
@@ -208,7 +215,7 @@ class Execution {
   std::vector<Move> moves_;
   std::vector<std::vector<Move>> reads_;  // by actor
   bool dead_end_ = false;
-  std::vector<uint32_t> writers_;
+  std::vector<uint64_t> writers_;
   Glance glance_;
   bool glancing_ = false;
   std::vector<std::string>* trace_ = nullptr;

@@ -14,7 +14,7 @@ struct FifoScenario {
   uint32_t commands = 1;  ///< each
   uint32_t depth = 1;     ///< power of two, at most 4
   bool fails = false;     ///< the proxy fails the ring instead of taking the last command
-  bool aborts = false;    ///< the proxy sets the pushers' stop word instead
+  bool aborts = false;    ///< the proxy takes nothing and sets the pushers' stop word instead
 };
 
 /// "pusher0" and so on, which push and flush, and "proxy". Oracles: the proxy takes each command

@@ -78,8 +78,8 @@ class MemoryModel {
   void read_data(uint32_t actor, const void* at, uint64_t bytes);
   const std::string& race() const { return race_; }
 
-  /// Stores are counted as they are made; the count when the one was made that a load or an update
-  /// with this choice would read.
+  /// Stores are counted as they are made: the age of one is the count then. That of the one which a
+  /// load or an update with this choice would read.
   uint32_t stores_made() const { return stores_made_; }
   uint32_t age_of_load(uint32_t location, uint32_t choice) const;
   uint32_t age_of_update(uint32_t actor, uint32_t location, uint32_t choice,
@@ -114,7 +114,7 @@ class MemoryModel {
   struct Store {
     uint64_t value = 0;
     uint32_t writer = 0;
-    uint32_t age = 0;                       // stores made before it
+    uint32_t age = 0;                       // stores made by then, itself included
     bool follows_read = false;              // of a read-modify-write: nothing may come in between
     std::array<ViewId, kLevels> message{};  // released to readers of that kinship
   };
@@ -155,6 +155,7 @@ class MemoryModel {
   bool known(ViewId view, const Access& access) const {
     return words(view)[max_locations_ + access.actor] >= access.clock;
   }
+  void check_alone(const void* at, uint32_t bytes) const;
   ViewId new_view();
   uint32_t* own(ViewId& view);  // to write to it
   void share(ViewId& to, ViewId from);
@@ -187,6 +188,7 @@ class MemoryModel {
   std::vector<uint32_t> kinship_;
   std::vector<Region> regions_;
   std::unordered_map<const void*, uint32_t> location_index_;
+  std::vector<uint32_t> bytes_of_;  // by location
   std::unordered_map<uint64_t, uint32_t> cell_index_;
   std::vector<uint64_t> cell_at_;
   uint32_t max_locations_;

@@ -11,14 +11,14 @@
 namespace ringer::sim {
 
 struct ExploreResult {
-  uint64_t executions = 0;  ///< to an end, or to a state that had been met before
-  uint64_t blocked = 0;     ///< of these, the latter
-  uint64_t steps = 0;       ///< taken in all
-  uint64_t max_depth = 0;   ///< steps of the longest execution
-  bool complete = false;    ///< all there are, or all that were asked for, and none has failed
-  uint64_t hash = 0;        ///< of all that was run; the same for the same search
-  std::string failure;      ///< empty: none
-  std::string schedule;     ///< of the failure, for replay()
+  uint64_t executions = 0;  ///< of the last pass, if a search makes several
+  uint64_t blocked = 0;  ///< of these: came to a state that had been met before, or waited in vain
+  uint64_t steps = 0;    ///< taken in all
+  uint64_t max_depth = 0;  ///< steps of the longest execution
+  bool complete = false;   ///< all there are, or all that were asked for, and none has failed
+  uint64_t hash = 0;       ///< of all that was run; the same for the same search
+  std::string failure;     ///< empty: none
+  std::string schedule;    ///< of the failure, for replay()
 };
 
 /// Every execution, by depth first search over states: what follows from a state that has been met
@@ -43,7 +43,7 @@ ExploreResult explore_pct(const Program& program, uint64_t seed, uint64_t execut
 ExploreResult replay(const Program& program, const std::string& schedule,
                      std::vector<std::string>* trace = nullptr);
 
-/// A schedule that fails as `schedule` does, with fewer surprises or steps, if one is near.
+/// A schedule with a failure of the same kind and fewer surprises or steps, if one is near.
 std::string shorten(const Program& program, const std::string& schedule);
 
 }  // namespace ringer::sim

@@ -19,7 +19,7 @@ namespace ringer::sim {
 class SimPlatform {
  public:
   /// Marks that a poster looks at together: each is a step, and rings are short.
-  static constexpr uint32_t kMarksAtOnce = 1;
+  static constexpr uint32_t kMarksAtOnce = 2;
 
   SimPlatform(Execution& execution, uint32_t actor) : execution_(&execution), actor_(actor) {}
 

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// The exhaustive search against what is easy to get wrong in it, and against random executions of
+// random programs: nothing may happen that it has not seen.
+#include <random>
+#include <set>
+#include <string>
+
+#include <ringer/sim/explore/search.hpp>
+#include <ringer/sim/explore/sim_platform.hpp>
+
+#include "support/catch.hpp"
+
+namespace ringer::test {
+namespace {
+
+using sim::ExploreResult;
+using sim::Place;
+using sim::SimPlatform;
+
+constexpr Order kRelaxed = Order::relaxed;
+constexpr uint32_t kMaxActors = 3;
+constexpr uint32_t kMaxSteps = 4;
+
+struct Memory {
+  uint64_t words[3];
+  alignas(16) uint8_t data[16];
+  uint64_t seen[kMaxActors][kMaxSteps];
+};
+
+using Body = std::function<void(const SimPlatform&, Memory&)>;
+
+/// Actors on GPUs of their own, over one Memory; `outcomes` collects how executions end.
+class SmallProgram : public sim::Scenario {
+ public:
+  explicit SmallProgram(std::vector<Body> bodies) {
+    for (const Body& body : bodies) {
+      const auto i = static_cast<uint32_t>(program_.actors.size());
+      add({i, i}, body);
+    }
+  }
+  SmallProgram() : SmallProgram(std::vector<Body>{}) {}
+
+  void add(Place place, const Body& body) {
+    run_on(memory_);
+    program_.reset = [this] { memory_ = {}; };
+    program_.check = [this] {
+      outcomes.insert(std::string(reinterpret_cast<const char*>(&memory_), sizeof(memory_)));
+      return std::string();
+    };
+    program_.actors.push_back({"t" + std::to_string(program_.actors.size()), place,
+                               [this, body](const SimPlatform& p) { body(p, memory_); }});
+  }
+
+  std::set<std::string> outcomes;
+
+ private:
+  Memory memory_{};
+};
+
+void await_value(const SimPlatform& p, const uint64_t& word, uint64_t value) {
+  p.wait_until<Scope::sys, kRelaxed>(
+      &word, [=](uint64_t v) { return v == value; }, {}, "a value");
+}
+
+TEST_CASE("what a wait has missed is a deadlock, also if it was set aside before", "[explore]") {
+  SmallProgram program({[](const SimPlatform& p, Memory& m) { await_value(p, m.words[0], 1); },
+                        [](const SimPlatform& p, Memory& m) {
+                          p.store<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
+                          m.seen[1][0] = p.load<Scope::sys, kRelaxed>(&m.words[2]);
+                          p.store<Scope::sys, kRelaxed>(&m.words[0], uint64_t{2});
+                        },
+                        [](const SimPlatform& p, Memory& m) {
+                          p.store<Scope::sys, kRelaxed>(&m.words[2], uint64_t{1});
+                          p.store<Scope::sys, kRelaxed>(&m.words[2], uint64_t{2});
+                        }});
+  CHECK(explore_all(program.program()).failure == "deadlock: t0 waits for 'a value'");
+}
+
+TEST_CASE("a compare_exchange that hardly ever stores is waited for, too", "[explore]") {
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+                          p.fetch_add<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
+                        },
+                        [](const SimPlatform& p, Memory& m) {
+                          for (int i = 0; i < 10; ++i)
+                            m.seen[1][0] = p.load<Scope::sys, kRelaxed>(&m.words[2]);
+                          p.compare_exchange<Scope::sys, kRelaxed>(&m.words[0], uint64_t{0},
+                                                                   uint64_t{10});
+                        }});
+  REQUIRE(explore_all(program.program()).complete);
+  CHECK(program.outcomes.size() == 2);  // 1, and 11
+}
+
+TEST_CASE("actors that keep each other busy for ever are a livelock", "[explore]") {
+  if (!sim::Fiber::savable()) return;
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+                          for (;;) {
+                            await_value(p, m.words[0], 1);
+                            p.store<Scope::sys, kRelaxed>(&m.words[0], uint64_t{0});
+                          }
+                        },
+                        [](const SimPlatform& p, Memory& m) {
+                          for (;;) {
+                            await_value(p, m.words[0], 0);
+                            p.store<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
+                          }
+                        }});
+  const ExploreResult result = explore_all(program.program(), 100'000);
+  CHECK_FALSE(result.complete);
+  CHECK_FALSE(result.failure.empty());
+  CHECK(explore_random(program.program(), 1, 1).failure.find("livelock: after ") == 0);
+}
+
+TEST_CASE("words that overlap, and programs without known memory, are refused", "[explore]") {
+  SmallProgram overlap({[](const SimPlatform& p, Memory& m) {
+    p.store<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
+    (void)p.load<Scope::sys, kRelaxed>(reinterpret_cast<const uint32_t*>(&m.words[0]) + 1);
+  }});
+  CHECK_THROWS_AS(explore_random(overlap.program(), 1, 1), std::invalid_argument);
+  SmallProgram unknown({[](const SimPlatform&, Memory&) {}});
+  unknown.program().memory = nullptr;
+  CHECK_THROWS_AS(explore_all(unknown.program()), std::invalid_argument);
+}
+
+/// One access of a random program.
+struct Step {
+  enum Kind { load, store, add, cas, fence, await, await_either, read, write, kinds } kind;
+  uint32_t word;
+  bool ordered;
+  uint64_t value;
+  uint64_t other;
+
+  template <Scope kScope>
+  uint64_t run(const SimPlatform& p, Memory& m) const {
+    uint64_t* at = &m.words[word];
+    const uint64_t* next = &m.words[(word + 1) % 3];
+    switch (kind) {
+      case load:
+        return ordered ? p.load<kScope, Order::acquire>(at) : p.load<kScope, kRelaxed>(at);
+      case store:
+        ordered ? p.store<kScope, Order::release>(at, value) : p.store<kScope, kRelaxed>(at, value);
+        return 0;
+      case add:
+        return ordered ? p.fetch_add<kScope, Order::acq_rel>(at, value)
+                       : p.fetch_add<kScope, kRelaxed>(at, value);
+      case cas:
+        return p.compare_exchange<kScope, Order::acq_rel>(at, other, value);
+      case fence:
+        p.fence<kScope, Order::acq_rel>();
+        return 0;
+      case await:
+        p.wait_until<kScope, Order::acquire>(
+            at, [=, this](uint64_t v) { return v != other; }, {}, "w");
+        return 0;
+      case await_either:
+        p.wait_until<kScope, kRelaxed>(
+            at, [=, this](uint64_t v) { return v == other || p.load<kScope, kRelaxed>(next) != 0; },
+            {}, "w");
+        return 0;
+      case read:
+        p.read_data(m.data, sizeof(m.data));
+        return 0;
+      default:
+        p.write_data(m.data, sizeof(m.data));
+        return 0;
+    }
+  }
+};
+
+std::unique_ptr<SmallProgram> random_program(uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto below = [&](uint64_t n) { return static_cast<uint32_t>(random() % n); };
+  auto program = std::make_unique<SmallProgram>();
+  const uint32_t actors = 2 + below(2);
+  for (uint32_t a = 0; a < actors; ++a) {
+    std::vector<Step> steps(1 + below(kMaxSteps));
+    std::vector<uint32_t> scopes;
+    for (Step& step : steps) {
+      step = {static_cast<Step::Kind>(below(Step::kinds)), below(1 + below(3)), below(2) != 0,
+              1 + below(3), below(3)};
+      scopes.push_back(below(3));
+    }
+    const Place place = below(2) == 0 ? Place{a, a} : Place{0, below(2)};
+    program->add(place, [=](const SimPlatform& p, Memory& m) {
+      for (size_t i = 0; i < steps.size(); ++i) {
+        m.seen[a][i] = scopes[i] == 0   ? steps[i].run<Scope::cta>(p, m)
+                       : scopes[i] == 1 ? steps[i].run<Scope::gpu>(p, m)
+                                        : steps[i].run<Scope::sys>(p, m);
+      }
+    });
+  }
+  return program;
+}
+
+TEST_CASE("no random execution of a random program ends as no searched one does", "[explore]") {
+  const uint64_t programs = sim::Fiber::savable() ? 1500 : 100;
+  uint64_t whole = 0;
+  uint64_t failing = 0;
+  for (uint64_t seed = 1; seed <= programs; ++seed) {
+    const auto program = random_program(seed);
+    const ExploreResult all = explore_all(program->program(), 200'000);
+    if (!all.failure.empty()) {
+      // A failure is one of the program's own: its schedule brings it back.
+      INFO("program " << seed << " " << all.schedule);
+      CHECK_FALSE(replay(program->program(), all.schedule).failure.empty());
+      ++failing;
+      continue;
+    }
+    if (!all.complete) continue;
+    ++whole;
+    const size_t outcomes = program->outcomes.size();
+    const ExploreResult drawn = explore_random(program->program(), seed, 300);
+    INFO("program " << seed << ": " << drawn.failure);
+    CHECK(drawn.complete);
+    CHECK(program->outcomes.size() == outcomes);
+  }
+  CHECK(whole > programs / 4);
+  CHECK(failing > programs / 20);
+}
+
+}  // namespace
+}  // namespace ringer::test
