@@ -40,7 +40,6 @@ TEST_CASE("each order and check is needed: weakened, some scenario fails, and re
     for (const sim::Entry& entry : sim::catalogue()) {
       if (entry.name != row.scenario) continue;
       const auto scenario = entry.make();
-      // Without the mutation the schedule is another one's, or leads nowhere.
       scenario->program().mutation = &row.mutation;
       CHECK(replay(scenario->program(), row.result.schedule).failure == row.result.failure);
     }

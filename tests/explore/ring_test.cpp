@@ -23,7 +23,7 @@ void check_all(const RingScenario& scenario) {
   const ExploreResult result = explore_all(ring.program());
   INFO(result.failure << " " << result.schedule);
   CHECK(result.complete);
-  CHECK(result.executions > 1);
+  CHECK(result.executions > (scenario.posters > 1 ? 1u : 0u));
 }
 
 TEST_CASE("one poster's ring holds in every execution", "[explore]") {
