@@ -23,7 +23,7 @@ namespace ringer {
 /// doorbells.
 ///
 /// An exclusive queue has no ticket and no marks, and one SendQueue at a time, which keeps the
-/// heads in registers.
+/// heads in registers. Who hands it over synchronises with who takes it.
 template <Platform P, class WireT, class Policy>
 class SendQueue {
  public:
