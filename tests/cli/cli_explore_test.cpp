@@ -87,6 +87,14 @@ TEST_CASE("a budget that is used up is no proof", "[cli][explore]") {
   CHECK(result.exit_code == 0);
   CHECK(contains(result.out, "executions=100 "));
   CHECK(contains(result.out, "complete=no"));
+  CHECK(contains(result.out, "# the budget ended before the executions did"));
+}
+
+TEST_CASE("long executions are no livelock", "[cli][explore]") {
+  const CommandResult result = explore(
+      {"--posters", "8", "--wqes", "64", "--ring", "8", "--mode", "random", "--budget", "3"});
+  INFO(result.out.substr(0, 500));
+  CHECK(result.exit_code == 0);
 }
 
 TEST_CASE("explore refuses what it cannot explore, by the option's name", "[cli][explore]") {
@@ -103,7 +111,11 @@ TEST_CASE("explore refuses what it cannot explore, by the option's name", "[cli]
   refused({"--ring", "3"}, "a power of two");
   refused({"--sharing", "exclusive"}, "an exclusive ring has one poster");
   refused({"--replay", "1"}, "'1' is no schedule");
-  refused({"--replay", "0:77"}, "decision 0 of the schedule");
+  refused({"--replay", "0:77"}, "--replay: decision 0 has ");
+  refused({"--replay", ""}, "--replay: no schedule");
+  refused({"--mutant", "fifo.credit.off"}, "--mutant: 'fifo.credit.off' is where this scenario");
+  refused({"--doorbell", "foo"}, "neither each, tail nor a number");
+  refused({"--list", "--json", "-"}, "--json: --list and --matrix print text only");
   refused({"--mode", "all"}, "--mode: 'all' is none of");
 }
 

@@ -27,10 +27,12 @@ void show(const Bug& bug, const std::string& schedule) {
 TEST_CASE("bugs that others have had are found, and their mends hold", "[history]") {
   const char* wanted = std::getenv("RINGER_REPLAY_HISTORY");
   const bool all = wanted != nullptr && std::strcmp(wanted, "all") == 0;
+  bool shown = wanted == nullptr || all;
   for (const Bug& bug : history()) {
     const size_t length = std::strlen(bug.name);
     if (wanted != nullptr && std::strncmp(wanted, bug.name, length) == 0 && wanted[length] == ' ') {
       show(bug, wanted + length + 1);
+      shown = true;
     }
     INFO(bug.name);
     BugProgram faulty(bug, true);
@@ -39,13 +41,16 @@ TEST_CASE("bugs that others have had are found, and their mends hold", "[history
     const std::string schedule =
         found.failure.empty() ? "-" : shorten(faulty.program(), found.schedule);
     INFO("RINGER_REPLAY_HISTORY=\"" << bug.name << " " << schedule << "\"");
-    if (all) std::printf("RINGER_REPLAY_HISTORY=\"%s %s\"\n", bug.name, schedule.c_str());
+    if (all)
+      std::printf("RINGER_REPLAY_HISTORY=\"%s %s\" ringer_sim_tests \"[history]\"\n", bug.name,
+                  schedule.c_str());
     CHECK_FALSE(replay(faulty.program(), schedule).failure.empty());
     BugProgram mended(bug, false);
     const ExploreResult held = explore_all(mended.program());
     CHECK(held.failure == "");
     CHECK(held.complete);
   }
+  CHECK(shown);  // RINGER_REPLAY_HISTORY has the name of one
   CHECK(history().size() >= 25);
 }
 

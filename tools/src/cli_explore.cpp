@@ -57,9 +57,12 @@ class ExploreCommand : public Command {
 
   int run(Processes& processes) override {
     require_alone(processes);
-    if (settings_.get("list").boolean()) return list();
-    if (settings_.get("matrix").boolean()) return matrix();
-    return explore();
+    const bool lists = settings_.get("list").boolean();
+    const bool matrix_wanted = settings_.get("matrix").boolean();
+    if (!lists && !matrix_wanted) return explore();
+    const Setting json = settings_.get("json");
+    if (json.given()) json.reject("--list and --matrix print text only");
+    return lists ? list() : matrix();
   }
 
  private:
@@ -96,7 +99,7 @@ class ExploreCommand : public Command {
     if (request.mutation) program.mutation = &*request.mutation;
     const auto begun = std::chrono::steady_clock::now();
     ExploreResult result =
-        request.replay.empty() ? search(request, program) : sim::replay(program, request.replay);
+        request.replay.empty() ? search(request, program) : replay(request, program);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
     std::vector<std::string> trace;
     if (!result.failure.empty()) result.schedule = shorten(program, result.schedule);
@@ -113,6 +116,14 @@ class ExploreCommand : public Command {
     flush_stdout();
     if (file) file->write(json);
     return result.failure.empty() ? kExitOk : kExitFailed;
+  }
+
+  ExploreResult replay(const ExploreRequest& request, const Program& program) const {
+    try {
+      return sim::replay(program, request.replay);
+    } catch (const std::invalid_argument& e) {
+      settings_.get("replay").reject(e.what());
+    }
   }
 
   static std::string replay_line(const ExploreRequest& request, const std::string& schedule) {
@@ -133,6 +144,9 @@ class ExploreCommand : public Command {
                result.blocked, result.max_depth, is_proof(request, result) ? "yes" : "no");
     if (request.mode == SearchMode::bounded && request.replay.empty()) {
       fmt::print("# within {} surprises: {}\n", request.bound, result.complete ? "all" : "not all");
+    }
+    if (request.mode == SearchMode::exhaustive && !result.complete && again.empty()) {
+      fmt::print("# the budget ended before the executions did\n");
     }
     fmt::print("# {:.2f} s, {:.0f} executions a second, hash {:016x}\n", seconds,
                static_cast<double>(result.executions) / seconds, result.hash);

@@ -21,6 +21,9 @@ constexpr std::initializer_list<const char*> kRingSettings = {
 uint32_t every(const Setting& setting) {
   if (setting.text() == "tail") return 0;
   if (setting.text() == "each") return 1;
+  if (setting.text().find_first_not_of("0123456789") != std::string::npos) {
+    setting.reject("'" + setting.text() + "' is neither each, tail nor a number from 1 to 8");
+  }
   return setting.number32(1, 8);
 }
 
@@ -64,7 +67,7 @@ std::unique_ptr<sim::Scenario> make_scenario(const Settings& settings) {
 }
 
 std::optional<sim::Mutation> read_mutation(const Setting& name) {
-  if (name.text().empty()) return std::nullopt;
+  if (name.text().empty() && !name.given()) return std::nullopt;
   for (sim::Mutation& mutation : sim::all_mutations()) {
     if (mutation.name == name.text()) return std::move(mutation);
   }
@@ -126,7 +129,13 @@ ExploreRequest read_explore_request(const Settings& settings) {
   request.bound = settings.get("bound").number32(0, 1000);
   request.changes = settings.get("changes").number32(0, 1000);
   request.seed = settings.get("seed").number(0, ~uint64_t{0} >> 1);
-  request.replay = settings.get("replay").text();
+  const Setting replay = settings.get("replay");
+  request.replay = replay.text();
+  if (replay.given() && replay.text().empty()) replay.reject("no schedule");
+  if (request.mutation && !reaches(request.program->program(), *request.mutation)) {
+    settings.get("mutant").reject("'" + request.mutation->name +
+                                  "' is where this scenario does not come by; see --matrix");
+  }
   return request;
 }
 

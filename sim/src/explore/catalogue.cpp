@@ -87,15 +87,18 @@ std::vector<Entry> make_catalogue() {
   return all;
 }
 
+SiteList sites_of(Program program) {
+  SiteList list;
+  program.sites = &list;
+  program.mutation = nullptr;
+  explore_random(program, 1, 200);
+  return list;
+}
+
 // What the catalogue's scenarios come by, one list each.
 std::vector<SiteList> site_lists() {
   std::vector<SiteList> lists;
-  for (const Entry& entry : catalogue()) {
-    SiteList& list = lists.emplace_back();
-    const auto scenario = entry.make();
-    scenario->program().sites = &list;
-    explore_random(scenario->program(), 1, 200);
-  }
+  for (const Entry& entry : catalogue()) lists.push_back(sites_of(entry.make()->program()));
   return lists;
 }
 
@@ -129,6 +132,10 @@ ExploreResult search(const Program& program, uint64_t max_executions) {
   drawn.max_depth = std::max(drawn.max_depth, result.max_depth);
   drawn.complete = false;
   return drawn;
+}
+
+bool reaches(const Program& program, const Mutation& mutation) {
+  return comes_by(sites_of(program), mutation);
 }
 
 std::vector<Mutation> all_mutations() { return together(site_lists()).mutations(); }

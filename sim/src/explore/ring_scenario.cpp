@@ -127,6 +127,7 @@ RingProgram::RingProgram(const RingScenario& scenario)
     world_->sequence = kFirstSignal;
     world_->ended = world_->done = 0;
   };
+  program_.max_steps = 1000 + 1000 * uint64_t{scenario.posters} * scenario.wqes;
   program_.max_locations = 12 + 2 * scenario.ring_wqebbs;
   program_.may_stop = may_fail(scenario);
   program_.check = [this]() -> std::string {

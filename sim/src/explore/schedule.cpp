@@ -17,7 +17,10 @@ std::string text_of(const Schedule& schedule) {
 
 Schedule parse_schedule(const std::string& text) {
   constexpr uint32_t kMaxDecisions = 1'000'000;
-  const auto refuse = [&] { throw std::invalid_argument("'" + text + "' is no schedule"); };
+  const auto refuse = [&] {
+    throw std::invalid_argument("'" + text +
+                                "' is no schedule, which is '-' or decision:move,... in order");
+  };
   Schedule schedule;
   if (text == "-") return schedule;
   const char* at = text.data();
@@ -46,10 +49,13 @@ std::string run_schedule(Execution& execution, const Schedule& schedule) {
   run_once(execution, [&](const std::vector<Move>& moves) {
     const uint32_t choice = decision < schedule.size() ? schedule[decision] : 0;
     ++decision;
+    const std::string where = "decision " + std::to_string(decision - 1);
     if (choice >= moves.size()) {
-      throw std::invalid_argument("decision " + std::to_string(decision - 1) +
-                                  " of the schedule is none of this program's");
+      throw std::invalid_argument(where + " has " + std::to_string(moves.size()) +
+                                  " moves here, none of which is number " + std::to_string(choice) +
+                                  ": it is another program's schedule");
     }
+    if (choice != 0) execution.remark(where + ", move " + std::to_string(choice) + ":");
     return choice;
   });
   if (decision < schedule.size()) {

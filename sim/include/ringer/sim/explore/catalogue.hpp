@@ -29,6 +29,9 @@ ExploreResult search(const Program& program, uint64_t max_executions = 20'000);
 /// All that can be weakened where the catalogue's scenarios come by, sorted by name.
 std::vector<Mutation> all_mutations();
 
+/// Whether the program's actors come by what is weakened, in some of its executions.
+bool reaches(const Program& program, const Mutation& mutation);
+
 /// A mutation and what found it.
 struct MatrixRow {
   Mutation mutation;

@@ -121,6 +121,10 @@ class Execution {
   uint64_t run_hash() const { return run_hash_; }
   /// From now on each access is told to `trace`, a line each.
   void trace_to(std::vector<std::string>* trace) { trace_ = trace; }
+  /// A line of its own in the trace.
+  void remark(const std::string& text) {
+    if (trace_ != nullptr) trace_->push_back(text);
+  }
 
   struct State;
   void save(State& state) const;
