@@ -77,12 +77,11 @@ class ExploreCommand : public Command {
   }
 
   static int matrix() {
-    fmt::print("| {:<48} | {:<21} | {:>10} | what is seen\n", "mutant", "scenario", "executions");
-    fmt::print("|-{:-<48}-|-{:-<21}-|-{:->10}:|-\n", "", "", "");
+    fmt::print("| mutant | scenario | executions | what is seen |\n|---|---|--:|---|\n");
     uint64_t missed = 0;
     for (const sim::MatrixRow& row : sim::mutation_matrix()) {
       missed += row.scenario.empty();
-      fmt::print("| {:<48} | {:<21} | {:>10} | {}\n", row.mutation.name,
+      fmt::print("| `{}` | {} | {} | {} |\n", row.mutation.name,
                  row.scenario.empty() ? "none" : row.scenario, row.result.executions,
                  row.result.failure);
     }

@@ -106,7 +106,8 @@ void declare_explore_settings(Settings& settings) {
   settings.add("start-index", "N", "0", "Where all heads begin", kShape);
   const std::string kSearch = "Search";
   settings.add("mode", "MODE", "exhaustive", "exhaustive, bounded, pct, random", kSearch);
-  settings.add("budget", "N", "0", "Executions at most", kSearch, "all; pct and random: 10000");
+  settings.add("budget", "N", "0", "Executions at most; 0: as many as there are", kSearch,
+               "0; pct and random: 10000");
   settings.add("bound", "N", "3", "Surprises an execution: stores read late or early (bounded)",
                kSearch);
   settings.add("changes", "N", "3", "Changes of priority an execution (pct)", kSearch);
