@@ -230,7 +230,7 @@ TEST_CASE("each order of the flags between ranks is needed: weakened, it is foun
   uint32_t found = 0;
   for (const sim::Mutation& mutation : sites.mutations()) {
     const bool flag = mutation.name.find("wait_flag.load") != std::string::npos ||
-                      mutation.name.find("lambda.store2") != std::string::npos;
+                      mutation.name.find("lambda.store3") != std::string::npos;
     if (mutation.file != "kernel_context.hpp" || !flag) continue;
     INFO(mutation.name);
     CallSequence calls(mapped_group(2), 1);

@@ -278,7 +278,8 @@ class SendQueue {
 
   // Ticket held, nothing rung.
   RINGER_HD void pass_ticket(uint64_t end) {
-    const uint64_t unrung = guard(p_, "unrung.set", s_.prod_idx < end) ? kUnrung : 0;
+    const uint64_t rung = p_.template load<kScope, Order::relaxed>(&s_.prod_idx);
+    const uint64_t unrung = guard(p_, "unrung.set", rung < end) ? kUnrung : 0;
     // pairs with try_ticket(): acquire
     p_.template store<kScope, Order::release>(&s_.ready_head, end | unrung);
   }

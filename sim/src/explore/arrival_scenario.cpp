@@ -57,6 +57,7 @@ ArrivalProgram::ArrivalProgram(const ArrivalScenario& scenario)
     throw std::invalid_argument("a flush tells nobody but who has mapped the memory");
   }
   run_on(*world_);
+  program_.scopes_required = true;
   program_.reset = [this] { world_->reset(); };
   program_.check = [] { return std::string(); };
   program_.max_locations = 16 + kRing;

@@ -33,6 +33,7 @@ Execution::Execution(const Program& program)
       memory_(facts_of(program.actors), program.max_locations),
       actors_(program.actors.size()),
       reads_(program.actors.size()) {
+  if (program.scopes_required) memory_.require_scopes();
   for (const Program::Name& name : program.names) memory_.name(name.at, name.bytes, name.text);
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     fibers_.push_back(std::make_unique<Fiber>(kStackBytes));
@@ -115,6 +116,7 @@ void Execution::take(const Move& move) {
   if (++steps_ > program_.max_steps) fail(livelock());
   actor.parked = Parked::no;
   perform(move.actor, move.outcome);
+  look_for_race();
   if (move.outcome != Move::kMiss) run_to_choice(move.actor);
 }
 
@@ -189,9 +191,13 @@ bool Execution::perform_at_once(uint32_t actor) {
       memory_.read_data(actor, next.at, next.update.operand);
       break;
   }
-  if (!memory_.race().empty()) fail("data race: " + memory_.race());
+  look_for_race();
   if (trace_ != nullptr) trace_plain(actor);
   return true;
+}
+
+void Execution::look_for_race() {
+  if (!memory_.race().empty()) fail("data race: " + memory_.race());
 }
 
 std::string Execution::verdict() {
@@ -254,11 +260,7 @@ void Execution::prepare(Request& request) {
   using Kind = Request::Kind;
   if (request.kind <= Kind::update) {
     request.location = memory_.location(request.at, request.update.bytes);
-    if (address_of_.size() <= request.location) {
-      address_of_.resize(request.location + 1);
-      writers_.resize(request.location + 1);
-    }
-    address_of_[request.location] = request.at;
+    if (writers_.size() <= request.location) writers_.resize(request.location + 1);
   }
   if (program_.sites != nullptr && request.kind != Kind::await && request.kind <= Kind::fence) {
     using Access = SiteList::Access;

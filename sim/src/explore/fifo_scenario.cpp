@@ -29,6 +29,7 @@ FifoProgram::FifoProgram(const FifoScenario& scenario)
     throw std::invalid_argument("no FIFO scenario: pushers 1 to 4, depth a power of two up to 4");
   }
   run_on(*world_);
+  program_.scopes_required = true;
   program_.reset = [this] { std::memset(static_cast<void*>(world_.get()), 0, sizeof(World)); };
   program_.check = [] { return std::string(); };
   program_.may_stop = scenario.fails || scenario.aborts;
@@ -62,6 +63,19 @@ void FifoProgram::push(const SimPlatform& p, uint32_t pusher) {
   if (!status.ok() && !program_.may_stop) p.fail("a push failed");
 }
 
+// As a proxy does: it records a failure, unless a pusher that gave up was first.
+void FifoProgram::give_up(const SimPlatform& p) {
+  FifoState& s = world_->state;
+  if (p.exchange<Scope::sys, Order::relaxed>(&s.error.claimed, 1u) == 0) {
+    p.write_data(&s.error_qpn, sizeof(s.error_qpn) + sizeof(s.error_peer));
+    s.error_qpn = 1;
+    // pairs with Fifo::error_status(): acquire
+    p.store<Scope::sys, Order::release>(&s.error.code, static_cast<uint32_t>(StatusCode::aborted));
+  } else {
+    Fifo<SimPlatform>(p, {world_->commands, scenario_.depth, &s}).error_status();
+  }
+}
+
 void FifoProgram::serve(const SimPlatform& p) {
   FifoState& s = world_->state;
   const uint64_t all = uint64_t{scenario_.pushers} * scenario_.commands;
@@ -77,9 +91,7 @@ void FifoProgram::serve(const SimPlatform& p) {
     }
     if (scenario_.aborts) {
       p.store<Scope::sys, Order::relaxed>(&world_->stop, 1u);
-      // Pushers that gave up say so.
-      Fifo<SimPlatform>(p, {world_->commands, scenario_.depth, &s}).error_status();
-      return;
+      return give_up(p);
     }
     FifoCommand& slot = world_->commands[ticket & (scenario_.depth - 1)];
     // pairs with Fifo::push(): release

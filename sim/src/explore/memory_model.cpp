@@ -89,6 +89,7 @@ uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
   const uint32_t id = entry->second;
   if (fresh) {
     check_alone(at, bytes);
+    address_of_.push_back(at);
     bytes_of_.push_back(bytes);
   } else if (bytes_of_[id] != bytes) {
     throw std::invalid_argument("a shared word has two sizes");
@@ -172,6 +173,11 @@ void MemoryModel::take(uint32_t actor, uint32_t location, uint32_t index, Scope 
   see(actor, location, index);
   const Store& read = locations_[location].stores[index];
   const uint32_t kin = kinship(actor, read.writer);
+  const bool mutual = reaches(scope, kin) && reaches(read.scope, kin);
+  if (scopes_required_ && !mutual && read.age != 0 && race_.empty()) {
+    race_ = actor_names_[actor] + " reads what " + actor_names_[read.writer] +
+            " has stored, out of scope: " + name_of(address_of_[location]);
+  }
   if (!reaches(scope, kin) || read.message[kin] == 0) return;
   Actor& a = actors_[actor];
   if (acquire) {
@@ -264,6 +270,7 @@ void MemoryModel::insert(uint32_t actor, uint32_t location, uint32_t index, uint
   Store store;
   store.value = value;
   store.writer = actor;
+  store.scope = scope;
   store.age = ++stores_made_;
   store.follows_read = read != nullptr;
   for (uint32_t kin = 0; kin < kLevels && reaches(scope, kin); ++kin) {

@@ -162,6 +162,7 @@ bool Execution::glance(uint32_t actor, bool commit) {
     memory_.let_go(eyes);
   } else {
     memory_.put_back(actor, eyes);
+    memory_.forgive();  // what was only tried
   }
   return found;
 }

@@ -71,39 +71,32 @@ void Mutation::weaken(const Source& source, Scope& scope, Order& order) const {
     order = order == Order::acq_rel ? Order::release : Order::relaxed;
   } else if (kind == Kind::no_release && releases(order)) {
     order = order == Order::acq_rel ? Order::acquire : Order::relaxed;
-  } else if (kind == Kind::narrow && order != Order::relaxed && scope != Scope::cta) {
+  } else if (kind == Kind::narrow && scope != Scope::cta) {
     scope = scope == Scope::sys ? Scope::gpu : Scope::cta;
   }
 }
 
 void SiteList::saw(const Source& source, Access access, Scope scope, Order order) {
-  // Nothing to weaken, or the simulator's own.
-  if (order == Order::relaxed || std::string_view(source.file).substr(0, kSim.size()) == kSim) {
-    return;
-  }
-  const auto here = std::find_if(sites_.begin(), sites_.end(), [&](const Site& site) {
-    return site.line == source.line && site.access == access && site.file == base_name(source.file);
+  if (std::string_view(source.file).substr(0, kSim.size()) == kSim) return;  // the simulator's own
+  add({std::string(base_name(source.file)), function_name(source.function), source.line, access,
+       scope, acquires(order), releases(order)});
+}
+
+void SiteList::add(const Site& site) {
+  const auto here = std::find_if(sites_.begin(), sites_.end(), [&](const Site& other) {
+    return other.line == site.line && other.access == site.access && other.file == site.file;
   });
-  const Site site{std::string(base_name(source.file)),
-                  function_name(source.function),
-                  source.line,
-                  access,
-                  scope,
-                  order};
   if (here == sites_.end()) {
     sites_.push_back(site);
-  } else {
-    // One line of a template may stand for several orders and scopes.
-    here->scope = std::max(here->scope, scope);
-    if (here->order != order) here->order = Order::acq_rel;
+    return;
   }
+  here->scope = std::max(here->scope, site.scope);
+  here->acquires = here->acquires || site.acquires;
+  here->releases = here->releases || site.releases;
 }
 
 void SiteList::add(const SiteList& other) {
-  for (const Site& site : other.sites_) {
-    const Source source{site.file.c_str(), site.line, site.function.c_str()};
-    saw(source, site.access, site.scope, site.order);
-  }
+  for (const Site& site : other.sites_) add(site);
   for (const std::string& guard : other.guards_) saw_guard(guard);
 }
 
@@ -128,8 +121,8 @@ std::vector<Mutation> SiteList::mutations() const {
       mutations.push_back({kind, site.file, site.line, {}, name + "." + name_of(kind)});
     };
     if (site.access == Access::fence) add(Mutation::Kind::drop);
-    if (acquires(site.order)) add(Mutation::Kind::no_acquire);
-    if (releases(site.order)) add(Mutation::Kind::no_release);
+    if (site.acquires) add(Mutation::Kind::no_acquire);
+    if (site.releases) add(Mutation::Kind::no_release);
     if (site.scope != Scope::cta) add(Mutation::Kind::narrow);
   }
   for (const std::string& guard : guards_) {

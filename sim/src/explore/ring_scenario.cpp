@@ -122,6 +122,7 @@ RingProgram::RingProgram(const RingScenario& scenario)
     : scenario_(scenario), world_(std::make_unique<World>()) {
   check_scenario(scenario);
   run_on(*world_);
+  program_.scopes_required = true;
   program_.reset = [this] {
     world_->queue.reset(scenario_.ring_wqebbs, scenario_.cq_mode, scenario_.start_index);
     world_->sequence = kFirstSignal;

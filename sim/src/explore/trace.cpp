@@ -74,7 +74,7 @@ void Execution::trace_plain(uint32_t actor) {
 // `outcome`: how far from the newest store.
 void Execution::trace_access(uint32_t actor, const Request& request, uint32_t outcome,
                              uint64_t told) {
-  const std::string object = memory_.name_of(address_of_[request.location]);
+  const std::string object = memory_.name_of(memory_.address_of(request.location));
   std::string what;
   if (request.kind == Request::Kind::load) {
     what = "loads " + object + " = " + hex(told);

@@ -38,9 +38,10 @@ struct Program {
   std::function<void()> reset;
   /// Looks at `memory` when all actors have ended: what is wrong, or nothing.
   std::function<std::string()> check;
-  uint32_t max_locations = 32;  ///< shared words
-  uint64_t max_steps = 1000;    ///< of an execution; one that takes more is a livelock
-  bool may_stop = false;        ///< stop words and queue errors may be set: waits look at them
+  uint32_t max_locations = 32;   ///< shared words
+  bool scopes_required = false;  ///< see MemoryModel::require_scopes()
+  uint64_t max_steps = 1000;     ///< of an execution; one that takes more is a livelock
+  bool may_stop = false;         ///< stop words and queue errors may be set: waits look at them
   /// Names of memory, for reports.
   struct Name {
     const void* at;
@@ -198,6 +199,7 @@ class Execution {
   bool others_store(uint32_t actor, const std::vector<uint64_t>& writers) const;
   void watch(Actor& actor, uint32_t location);
   void perform(uint32_t actor, uint32_t outcome);
+  void look_for_race();
   void perform_look(uint32_t actor, uint32_t outcome);
   void stored(const Request& request);
   void tell(uint32_t actor, const Request& request, uint32_t outcome, uint64_t told);
@@ -211,7 +213,6 @@ class Execution {
   MemoryModel memory_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Actor> actors_;
-  std::vector<const void*> address_of_;  // by location
   uint32_t last_ = 0;
   uint64_t steps_ = 0;
   uint64_t run_hash_ = 0;

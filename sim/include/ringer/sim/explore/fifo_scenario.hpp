@@ -30,6 +30,7 @@ class FifoProgram : public Scenario {
 
   void push(const SimPlatform& p, uint32_t pusher);
   void serve(const SimPlatform& p);
+  void give_up(const SimPlatform& p);
 
   FifoScenario scenario_;
   std::unique_ptr<World> world_;

@@ -52,12 +52,16 @@ class MemoryModel {
   /// At most `max_locations` different words; std::length_error for one more.
   MemoryModel(const std::vector<ActorFacts>& actors, uint32_t max_locations);
 
+  /// From now on, who reads what another one has stored is a race unless the scopes of both reach.
+  void require_scopes() { scopes_required_ = true; }
+
   /// What reports call the memory at `at`.
   void name(const void* at, size_t bytes, const std::string& text);
   std::string name_of(const void* at) const;
 
   /// Forgets all stores and views; names and numbers of locations stay.
   void reset();
+  const void* address_of(uint32_t location) const { return address_of_[location]; }
   /// The number of the word of `bytes` at `at`. Before all stores, its value is what stands there.
   uint32_t location(const void* at, uint32_t bytes);
 
@@ -77,6 +81,7 @@ class MemoryModel {
   void write_data(uint32_t actor, const void* at, uint64_t bytes);
   void read_data(uint32_t actor, const void* at, uint64_t bytes);
   const std::string& race() const { return race_; }
+  void forgive() { race_.clear(); }
 
   /// Stores are counted as they are made: the age of one is the count then. That of the one which a
   /// load or an update with this choice would read.
@@ -114,6 +119,7 @@ class MemoryModel {
   struct Store {
     uint64_t value = 0;
     uint32_t writer = 0;
+    Scope scope = Scope::sys;
     uint32_t age = 0;                       // stores made by then, itself included
     bool follows_read = false;              // of a read-modify-write: nothing may come in between
     std::array<ViewId, kLevels> message{};  // released to readers of that kinship
@@ -188,7 +194,9 @@ class MemoryModel {
   std::vector<uint32_t> kinship_;
   std::vector<Region> regions_;
   std::unordered_map<const void*, uint32_t> location_index_;
-  std::vector<uint32_t> bytes_of_;  // by location
+  std::vector<const void*> address_of_;  // by location
+  std::vector<uint32_t> bytes_of_;
+  bool scopes_required_ = false;
   std::unordered_map<uint64_t, uint32_t> cell_index_;
   std::vector<uint64_t> cell_at_;
   uint32_t max_locations_;

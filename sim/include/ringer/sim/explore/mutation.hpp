@@ -64,9 +64,12 @@ class SiteList {
     std::string function;
     uint32_t line;
     Access access;
-    Scope scope;
-    Order order;
+    Scope scope;    // one line of a template may stand for several: the widest
+    bool acquires;  // in any of them
+    bool releases;
   };
+  void add(const Site& site);
+
   std::vector<Site> sites_;
   std::vector<std::string> guards_;
 };
