@@ -90,7 +90,8 @@ uint64_t MemoryModel::digest_of_location(uint32_t location) const {
       const uint64_t message = view_digests_[store.message[kin]];
       if (message != 0) messages = mix(messages + kin + 1, message);
     }
-    if (messages != 0) messages = mix(messages, store.writer);
+    const bool told = messages != 0 || (scopes_required_ && store.age != 0);
+    if (told) messages = mix(mix(messages, store.writer), static_cast<uint64_t>(store.scope));
     if (stores.size() > 1) messages = mix(messages, mix(store.value, i > 0 && store.follows_read));
     if (messages != 0) digest = mix(digest + i + 1, messages);
   }
