@@ -2,11 +2,8 @@
 // A NIC for explored kernels: one actor a queue pair, which executes what is rung on memory itself.
 #pragma once
 
-#include <cstring>
-#include <string>
-
 #include <ringer/mlx5/wire.hpp>
-#include <ringer/sim/explore/sim_platform.hpp>
+#include <ringer/sim/explore/wqe_delivery.hpp>
 
 namespace ringer::test {
 
@@ -27,7 +24,7 @@ class ExploredNic {
           [&](uint32_t ended) {
             // pairs with the fence before the doorbell
             const auto bell = p_.load<Scope::sys, Order::acquire>(qp_.doorbell);
-            rung = bell == 0 ? static_cast<uint16_t>(executed_) : announced(bell);
+            rung = bell == 0 ? static_cast<uint16_t>(executed_) : sim::announced(bell);
             return rung != static_cast<uint16_t>(executed_) || ended != 0;
           },
           {}, "doorbell");
@@ -39,64 +36,23 @@ class ExploredNic {
   }
 
  private:
-  using Wire = mlx5::Wire;
-
-  static uint16_t announced(uint64_t bell) {
-    return static_cast<uint16_t>(byteswap32(static_cast<uint32_t>(bell)) >> 8);
-  }
-  template <class T>
-  static T* at(uint64_t address) {
-    return reinterpret_cast<T*>(static_cast<uintptr_t>(address));
-  }
-  template <class Segment>
-  Segment segment(const uint8_t* slot, uint32_t place) const {
-    Segment s;
-    std::memcpy(&s, slot + 16 * place, sizeof(s));
-    return s;
-  }
-
   bool execute() {
     const auto* slot =
         static_cast<const uint8_t*>(qp_.sq) + slot_of(executed_, qp_.sq_wqebbs) * kWqebbBytes;
     p_.read_data(slot, 16);
-    const auto ctrl = segment<mlx5::CtrlSeg>(slot, 0);
+    const auto ctrl = sim::segment_at<mlx5::CtrlSeg>(slot, 0);
     const uint32_t word = ctrl.opmod_idx_opcode.value();
     p_.read_data(slot, 16 * (ctrl.qpn_ds.value() & 0x3f));
     if (static_cast<uint16_t>(word >> 8) != static_cast<uint16_t>(executed_)) {
       p_.fail("a fetched WQE is not the one that was published");
       return false;
     }
-    const uint64_t remote = segment<mlx5::RaddrSeg>(slot, 1).raddr.value();
-    const auto data = segment<mlx5::DataSeg>(slot, 2);
-    switch (static_cast<mlx5::Opcode>(word & 0xff)) {
-      case mlx5::Opcode::nop:
-        break;
-      case mlx5::Opcode::atomic_fa:
-        p_.fetch_add<Scope::sys, Order::release>(
-            at<uint64_t>(remote), segment<mlx5::AtomicSeg>(slot, 2).swap_add.value());
-        break;
-      case mlx5::Opcode::rdma_write:
-        write(slot, remote, data);
-        break;
-      default:
-        p_.fail("an opcode that no kernel posts");
-        return false;
+    if (!sim::deliver_wqe(p_, slot, false)) {
+      p_.fail("an opcode that no kernel posts");
+      return false;
     }
     if ((ctrl.fm_ce_se & mlx5::ctrl_flag::cq_update) != 0) complete();
     return true;
-  }
-
-  void write(const uint8_t* slot, uint64_t remote, const mlx5::DataSeg& data) {
-    const uint32_t bytes = data.byte_count.value();
-    if ((bytes & mlx5::kInlineFlag) != 0) {
-      uint64_t value;
-      std::memcpy(&value, slot + 36, sizeof(value));
-      p_.store<Scope::sys, Order::release>(at<uint64_t>(remote), value);  // pairs with wait_flag()
-      return;
-    }
-    p_.read_data(at<void>(data.addr.value()), bytes);
-    p_.write_data(at<void>(remote), bytes);
-    std::memcpy(at<void>(remote), at<void>(data.addr.value()), bytes);
   }
 
   void complete() {

@@ -5,7 +5,7 @@
 #include <ringer/channel.hpp>
 #include <ringer/mlx5/wire.hpp>
 #include <ringer/sim/explore/arrival_scenario.hpp>
-#include <ringer/sim/explore/sim_platform.hpp>
+#include <ringer/sim/explore/wqe_delivery.hpp>
 
 #include "queue_memory.hpp"
 
@@ -17,18 +17,6 @@ constexpr uint32_t kRing = 16;
 constexpr uint32_t kMaxPuts = 4;
 constexpr uint32_t kPutBytes = 16;
 constexpr uint8_t kPayload = 0x5a;
-
-template <class Segment>
-Segment segment_at(const uint8_t* slot, uint32_t place) {
-  Segment segment;
-  std::memcpy(&segment, slot + 16 * place, sizeof(segment));
-  return segment;
-}
-
-template <class T>
-T* pointer_to(uint64_t address) {
-  return reinterpret_cast<T*>(static_cast<uintptr_t>(address));
-}
 
 uint64_t address_of(const void* at) { return reinterpret_cast<uintptr_t>(at); }
 
@@ -139,27 +127,7 @@ void ArrivalProgram::deliver(const SimPlatform& p) {
   for (uint32_t i = 0; i < wqes; ++i) {
     const uint8_t* slot = w.queue.sq + i * kWqebbBytes;
     p.read_data(slot, 48);
-    const auto opcode = static_cast<mlx5::Opcode>(
-        segment_at<mlx5::CtrlSeg>(slot, 0).opmod_idx_opcode.value() & 0xff);
-    const uint64_t remote = segment_at<mlx5::RaddrSeg>(slot, 1).raddr.value();
-    const auto data = segment_at<mlx5::DataSeg>(slot, 2);
-    if (opcode == mlx5::Opcode::atomic_fa) {
-      // pairs with wait_signal(): acquire. Everything before an atomic has been delivered.
-      p.fetch_add<Scope::sys, Order::release>(pointer_to<uint64_t>(remote), uint64_t{1});
-    } else if ((data.byte_count.value() & mlx5::kInlineFlag) != 0) {
-      uint64_t value;
-      std::memcpy(&value, slot + 36, sizeof(value));
-      auto* flag = pointer_to<uint64_t>(remote);
-      if (scenario_.reorders) {
-        p.store<Scope::sys, Order::relaxed>(flag, value);
-      } else {
-        p.store<Scope::sys, Order::release>(flag, value);  // pairs with wait_signal(): acquire
-      }
-    } else {
-      p.read_data(pointer_to<void>(data.addr.value()), kPutBytes);
-      p.write_data(pointer_to<void>(remote), kPutBytes);
-      std::memcpy(pointer_to<void>(remote), pointer_to<void>(data.addr.value()), kPutBytes);
-    }
+    if (!deliver_wqe(p, slot, scenario_.reorders)) p.fail("an opcode that was not posted");
   }
 }
 

@@ -102,8 +102,7 @@ std::vector<SiteList> site_lists() {
   return lists;
 }
 
-bool comes_by(const SiteList& list, const Mutation& mutation) {
-  const std::vector<Mutation> here = list.mutations();
+bool is_among(const std::vector<Mutation>& here, const Mutation& mutation) {
   return std::any_of(here.begin(), here.end(), [&](const Mutation& other) {
     return mutation.guard == other.guard && mutation.file == other.file &&
            mutation.line == other.line && mutation.kind == other.kind;
@@ -135,18 +134,21 @@ ExploreResult search(const Program& program, uint64_t max_executions) {
 }
 
 bool reaches(const Program& program, const Mutation& mutation) {
-  return comes_by(sites_of(program), mutation);
+  return is_among(sites_of(program).mutations(), mutation);
 }
 
 std::vector<Mutation> all_mutations() { return together(site_lists()).mutations(); }
 
 std::vector<MatrixRow> mutation_matrix() {
   const std::vector<SiteList> lists = site_lists();
+  std::vector<std::vector<Mutation>> within_reach;
+  within_reach.reserve(lists.size());
+  for (const SiteList& list : lists) within_reach.push_back(list.mutations());
   std::vector<MatrixRow> matrix;
   for (const Mutation& mutation : together(lists).mutations()) {
     MatrixRow row{mutation, {}, {}};
     for (size_t i = 0; i < lists.size() && row.scenario.empty(); ++i) {
-      if (!comes_by(lists[i], mutation)) continue;
+      if (!is_among(within_reach[i], mutation)) continue;
       const auto scenario = catalogue()[i].make();
       scenario->program().mutation = &mutation;
       ExploreResult result = search(scenario->program());

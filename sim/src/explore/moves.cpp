@@ -124,9 +124,13 @@ void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& move
   glance_.choices.clear();
   glance_.options.clear();
   uint32_t found = 0;
-  const bool newest = glance(actor, false);
+  bool first = true;
+  bool newest = false;  // what the first look sees is enough
   do {
-    if (!glance(actor, false)) continue;
+    const bool finds = glance(actor, false);
+    newest = first ? finds : newest;
+    first = false;
+    if (!finds) continue;
     if (age == 0 || glance_.youngest > age) moves.push_back({actor, found});
     ++found;
   } while (next_glance());

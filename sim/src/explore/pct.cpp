@@ -42,11 +42,7 @@ class Priorities {
   uint32_t outcome_of(const std::vector<Move>& moves, uint32_t first) {
     constexpr uint64_t kSurprise = 4;
     if (random_() % kSurprise != 0) return first;
-    uint32_t outcomes = 1;
-    while (first + outcomes < moves.size() && moves[first + outcomes].actor == moves[first].actor) {
-      ++outcomes;
-    }
-    return first + static_cast<uint32_t>(random_() % outcomes);
+    return first + static_cast<uint32_t>(random_() % outcomes_from(moves, first));
   }
 
   std::mt19937_64 random_;

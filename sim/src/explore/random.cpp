@@ -17,10 +17,7 @@ Schedule draw_once(Execution& execution, uint64_t seed) {
       ++first;
       if (moves[first].actor != moves[first - 1].actor) --skip;
     }
-    const uint32_t actor = moves[first].actor;
-    uint32_t outcomes = 0;
-    while (first + outcomes < moves.size() && moves[first + outcomes].actor == actor) ++outcomes;
-    return first + static_cast<uint32_t>(random() % outcomes);
+    return first + static_cast<uint32_t>(random() % outcomes_from(moves, first));
   });
 }
 

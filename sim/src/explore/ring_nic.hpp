@@ -9,7 +9,7 @@
 
 #include <ringer/mlx5/wire.hpp>
 #include <ringer/sim/explore/ring_scenario.hpp>
-#include <ringer/sim/explore/sim_platform.hpp>
+#include <ringer/sim/explore/wqe_delivery.hpp>
 
 namespace ringer::sim {
 
@@ -60,9 +60,6 @@ class SteppedNic {
     uint32_t posts[kMaxPosters];  // of each poster, executed
   };
 
-  static uint16_t announced(uint64_t bell) {
-    return static_cast<uint16_t>(byteswap32(static_cast<uint32_t>(bell)) >> 8);
-  }
   static uint16_t extent(uint32_t record) { return static_cast<uint16_t>(Be32{record}.value()); }
   // How far a 16-bit position is ahead of an index; negative if it is behind.
   static int ahead(uint64_t index, uint16_t position) {
@@ -106,8 +103,7 @@ class SteppedNic {
     const auto* slot = static_cast<const uint8_t*>(qp_.sq) +
                        slot_of(at_.executed, scenario_.ring_wqebbs) * kWqebbBytes;
     p_.read_data(slot, 48);
-    mlx5::CtrlSeg ctrl;
-    std::memcpy(&ctrl, slot, sizeof(ctrl));
+    const auto ctrl = segment_at<mlx5::CtrlSeg>(slot, 0);
     if (((ctrl.opmod_idx_opcode.value() >> 8) & 0xffff) != (at_.executed & 0xffff)) {
       return refuse("a fetched WQE is not the one that was published");
     }

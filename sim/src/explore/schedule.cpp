@@ -49,13 +49,14 @@ std::string run_schedule(Execution& execution, const Schedule& schedule) {
   run_once(execution, [&](const std::vector<Move>& moves) {
     const uint32_t choice = decision < schedule.size() ? schedule[decision] : 0;
     ++decision;
+    if (choice == 0) return choice;
     const std::string where = "decision " + std::to_string(decision - 1);
     if (choice >= moves.size()) {
       throw std::invalid_argument(where + " has " + std::to_string(moves.size()) +
                                   " moves here, none of which is number " + std::to_string(choice) +
                                   ": it is another program's schedule");
     }
-    if (choice != 0) execution.remark(where + ", move " + std::to_string(choice) + ":");
+    execution.remark(where + ", move " + std::to_string(choice) + ":");
     return choice;
   });
   if (decision < schedule.size()) {
@@ -90,11 +91,10 @@ std::string failure_of(Execution& execution, const Schedule& schedule) {
   }
 }
 
-// Of executions drawn at random, the one that fails after the fewest steps, if it takes fewer than
-// `schedule` does.
-Schedule draw_shorter(Execution& execution, Schedule schedule) {
+// Of executions drawn at random, the one that fails as `wanted` after the fewest steps, if it takes
+// fewer than `schedule`, which `execution` is at the end of.
+Schedule draw_shorter(Execution& execution, Schedule schedule, const std::string& wanted) {
   constexpr uint64_t kDrawn = 2000;
-  const std::string wanted = failure_of(execution, schedule);
   uint64_t fewest = execution.steps();
   for (uint64_t seed = 0; seed < kDrawn; ++seed) {
     Schedule drawn = draw_once(execution, seed);
@@ -111,8 +111,9 @@ Schedule draw_shorter(Execution& execution, Schedule schedule) {
 // go.
 std::string shorten(const Program& program, const std::string& text) {
   Execution execution(program);
-  Schedule schedule = draw_shorter(execution, parse_schedule(text));
+  Schedule schedule = parse_schedule(text);
   const std::string wanted = failure_of(execution, schedule);
+  schedule = draw_shorter(execution, std::move(schedule), wanted);
   for (bool shorter = true; shorter;) {
     shorter = false;
     for (size_t i = schedule.size(); i-- > 0;) {

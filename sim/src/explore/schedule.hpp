@@ -38,6 +38,15 @@ Schedule run_once(Execution& execution, Pick&& pick) {
   }
 }
 
+/// How many of the moves from `first` on are the same actor's.
+inline uint32_t outcomes_from(const std::vector<Move>& moves, uint32_t first) {
+  uint32_t outcomes = 1;
+  while (first + outcomes < moves.size() && moves[first + outcomes].actor == moves[first].actor) {
+    ++outcomes;
+  }
+  return outcomes;
+}
+
 /// One execution whose moves are drawn uniformly.
 Schedule draw_once(Execution& execution, uint64_t seed);
 
