@@ -4,8 +4,18 @@
 
 namespace ringer::sim {
 
-uint32_t MemoryKeys::add(uint64_t address, uint64_t bytes, uint32_t access) {
-  if (address + bytes < address) throw BackendError("register_memory: range wraps around");
+namespace {
+
+void require_no_wrap(const MemoryRange& range) {
+  if (range.start + range.bytes < range.start) {
+    throw BackendError("register_memory: range wraps around");
+  }
+}
+
+}  // namespace
+
+uint32_t MemoryKeys::add(const MemoryRange& range) {
+  require_no_wrap(range);
   uint32_t slot = static_cast<uint32_t>(entries_.size());
   if (free_.empty()) {
     if (slot >= (1u << 24)) throw BackendError("register_memory: out of memory keys");
@@ -17,21 +27,46 @@ uint32_t MemoryKeys::add(uint64_t address, uint64_t bytes, uint32_t access) {
   Entry& e = entries_[slot];
   ++e.variant;
   e.key = (slot << 8) | e.variant;
-  e.access = access;
-  e.start = address;
-  e.bytes = bytes;
+  e.range = range;
+  e.window = false;
   ++live_;
   return e.key;
 }
 
+uint32_t MemoryKeys::add_window(uint32_t protection_domain) {
+  MemoryRange nothing;
+  nothing.protection_domain = protection_domain;
+  const uint32_t key = add(nothing);
+  entry(key, "allocate_window").window = true;
+  return key;
+}
+
+void MemoryKeys::invalidate(uint32_t key) {
+  const uint32_t slot = key >> 8;
+  if (slot >= entries_.size() || entries_[slot].key != key || !entries_[slot].window) return;
+  MemoryRange& range = entries_[slot].range;
+  const uint32_t protection_domain = range.protection_domain;
+  range = {};
+  range.protection_domain = protection_domain;
+}
+
+void MemoryKeys::change(uint32_t key, const MemoryRange& range) {
+  require_no_wrap(range);
+  entry(key, "change_range").range = range;
+}
+
 void MemoryKeys::remove(uint32_t key) {
+  entry(key, "deregister_memory").key = kUnused;
+  free_.push_back(key >> 8);
+  --live_;
+}
+
+MemoryKeys::Entry& MemoryKeys::entry(uint32_t key, const char* verb) {
   const uint32_t slot = key >> 8;
   if (slot >= entries_.size() || entries_[slot].key != key || key == kUnused) {
-    throw BackendError("deregister_memory: key " + std::to_string(key) + " is not registered");
+    throw BackendError(std::string(verb) + ": key " + std::to_string(key) + " is not registered");
   }
-  entries_[slot].key = kUnused;
-  free_.push_back(slot);
-  --live_;
+  return entries_[slot];
 }
 
 }  // namespace ringer::sim

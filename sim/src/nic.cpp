@@ -6,7 +6,7 @@
 #include <ringer/sim/fabric.hpp>
 #include <ringer/sim/nic.hpp>
 
-#include "nic_executor.hpp"
+#include "wire_engine.hpp"
 
 namespace ringer::sim {
 
@@ -37,6 +37,8 @@ int distance(uint16_t from, uint16_t to) {
 
 }  // namespace
 
+Nic::~Nic() = default;
+
 Nic::Nic(Fabric& fabric, uint32_t id, const NicConfig& config)
     : fabric_(fabric), id_(id), config_(config) {
   if (config.max_queue_pairs == 0 || config.max_queue_pairs > kMaxSlots) {
@@ -48,7 +50,8 @@ Nic::Nic(Fabric& fabric, uint32_t id, const NicConfig& config)
 
 uint32_t Nic::register_memory(void* address, uint64_t bytes, uint32_t access) {
   const Gate::Control control(fabric_.gate());
-  return keys_.add(reinterpret_cast<uint64_t>(address), bytes, access);
+  return keys_.add(
+      {reinterpret_cast<uint64_t>(address), bytes, static_cast<uint8_t*>(address), access});
 }
 
 void Nic::deregister_memory(uint32_t key) {
@@ -80,6 +83,10 @@ Qpn Nic::create_queue_pair(const QueuePairRings& rings) {
   qp->rings = rings;
   qp->qpn = (uint32_t{generations_[slot]} << 16) + kFirstQpn + slot;
   qp->sq_pi = qp->sq_ci = qp->fetched = rings.start_index;
+  qp->own_send_cq.ring = rings.send_cq;
+  qp->own_receive_cq.ring = rings.receive_cq;
+  qp->own_receive.ring = {reinterpret_cast<uint8_t*>(rings.rq), rings.rq_wqes,
+                          sizeof(mlx5::DataSeg), &rings.dbr[mlx5::Wire::kDbrReceive]};
   ++live_queue_pairs_;
   queue_pairs_[slot] = std::move(qp);
   return queue_pairs_[slot]->qpn;
@@ -117,6 +124,7 @@ void Nic::connect(Qpn qpn, Nic& remote, Qpn remote_qpn) {
 
 void Nic::destroy_queue_pair(Qpn qpn) {
   const Gate::Control control(fabric_.gate());
+  if (find_wired(qpn) != nullptr) return destroy_wired(qpn);
   NicQueuePair& qp = queue_pair(qpn, "destroy_queue_pair");
   const uint32_t slot = slot_of_qpn(qpn);
   std::erase(active_, &qp);
@@ -149,14 +157,18 @@ bool Nic::step(uint32_t wqe_budget) {
   if (!powered_) return false;
   bool any = see_doorbells();
   NicExecutor executor(*this);
+  WireEngine wire(*this, executor);
+  if (config_.links != nullptr) any = see_uars() || any;
+  any = wire.respond() || any;
   for (NicQueuePair* qp : flushing_) executor.flush_receives(*qp);
   uint32_t left = wqe_budget;
   for (size_t visits = active_.size(); visits > 0 && left > 0; --visits) {
     if (turn_ >= active_.size()) turn_ = 0;
     NicQueuePair& qp = *active_[turn_];
-    const uint32_t done = executor.run(qp, std::min(left, kTurnWqes));
+    const uint32_t budget = std::min(left, kTurnWqes);
+    const uint32_t done = qp.wire ? wire.run(qp, budget) : executor.run(qp, budget);
     any = any || done > 0;
-    left -= done;
+    left -= std::min(left, done);
     if (qp.sq_ci == qp.sq_pi) {
       qp.active = false;
       active_[turn_] = active_.back();
@@ -235,10 +247,13 @@ void Nic::see_doorbell(NicQueuePair& qp, uint64_t value) {
   }
   qp.sq_pi += static_cast<uint64_t>(ahead);
   NicExecutor::prefetch(qp);
-  if (!qp.active && qp.sq_ci != qp.sq_pi) {
-    qp.active = true;
-    active_.push_back(&qp);
-  }
+  if (qp.sq_ci != qp.sq_pi) activate(qp);
+}
+
+void Nic::activate(NicQueuePair& qp) {
+  if (qp.active) return;
+  qp.active = true;
+  active_.push_back(&qp);
 }
 
 }  // namespace ringer::sim

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "nic_executor.hpp"
+#include "wire_engine.hpp"
 
 namespace ringer::sim {
 
@@ -21,14 +22,18 @@ std::string dump_wqebb(const uint8_t* bytes) {
 
 void NicExecutor::complete(NicQueuePair& qp, const Fetched& wqe) {
   qp.sq_ci += wqe.wqebbs;
-  if (!wqe.signaled) return;
+  if (wqe.signaled) complete(qp, wqe.index, wqe.opcode, returned_bytes_);
+}
+
+void NicExecutor::complete(NicQueuePair& qp, uint64_t index, mlx5::Opcode opcode,
+                           uint32_t returned_bytes) {
   const CqeFields fields{mlx5::CqeOpcode::requester,
-                         wqe.index,
-                         (static_cast<uint32_t>(wqe.opcode) << 24) | qp.qpn,
-                         returned_bytes_,
+                         index,
+                         (static_cast<uint32_t>(opcode) << 24) | qp.qpn,
+                         returned_bytes,
                          {},
                          0};
-  if (write_cqe(nic_, qp, qp.rings.send_cq, qp.send_cq_pi, fields)) ++cqes_;
+  if (write_cqe(nic_, qp, *qp.send_cq, fields)) ++cqes_;
 }
 
 NicExecutor::Outcome NicExecutor::malformed(NicQueuePair& qp, uint64_t index, const char* what) {
@@ -36,6 +41,11 @@ NicExecutor::Outcome NicExecutor::malformed(NicQueuePair& qp, uint64_t index, co
       {ViolationKind::wqe_malformed, nic_.id_, qp.qpn, index,
        std::string(what) + ":" + dump_wqebb(qp.prefetch[index % NicQueuePair::kPrefetch])});
   return refuse(qp, mlx5::Syndrome::local_qp_operation);
+}
+
+NicExecutor::Outcome NicExecutor::refuse(NicQueuePair& qp, uint64_t index, const Problem& problem) {
+  if (problem.malformed != nullptr) return malformed(qp, index, problem.malformed);
+  return refuse(qp, problem.syndrome);
 }
 
 NicExecutor::Outcome NicExecutor::refuse(NicQueuePair& qp, mlx5::Syndrome syndrome) {
@@ -63,22 +73,22 @@ void NicExecutor::fail(NicQueuePair& qp, mlx5::Syndrome syndrome) {
 void NicExecutor::enter_error(NicQueuePair& qp) {
   if (qp.state == NicQueuePair::State::error) return;
   qp.state = NicQueuePair::State::error;
-  if (qp.rings.rq_wqes == 0) return;
+  if (qp.wire) WireEngine(nic_, *this).enter_error(qp);
+  if (qp.own_receive.ring.count == 0) return;
   nic_.flushing_.push_back(&qp);
   flush_receives(qp);
 }
 
 // A receive queue in error has no doorbell of its own: its record is looked at in each turn.
 void NicExecutor::flush_receives(NicQueuePair& qp) {
-  while (receive_ready(qp)) {
+  while (qp.own_receive.ready() && qp.receive_cq->has_room()) {
     const CqeFields fields{mlx5::CqeOpcode::responder_error,
-                           qp.rq_ci,
+                           qp.own_receive.take().index,
                            qp.qpn,
                            0,
                            {},
                            static_cast<uint32_t>(mlx5::Syndrome::flushed)};
-    ++qp.rq_ci;
-    if (!write_cqe(nic_, qp, qp.rings.receive_cq, qp.receive_cq_pi, fields)) break;
+    write_cqe(nic_, qp, *qp.receive_cq, fields);
   }
 }
 
@@ -102,7 +112,7 @@ void NicExecutor::report_error(NicQueuePair& qp, mlx5::Syndrome syndrome, uint64
       qp.rings.sq[size_t{slot_of(index, qp.rings.sq_wqebbs)} * kWqebbBytes + kOpcodeByte];
   const CqeFields fields{mlx5::CqeOpcode::requester_error, index, (opcode << 24) | qp.qpn, 0, {},
                          static_cast<uint32_t>(syndrome)};
-  if (write_cqe(nic_, qp, qp.rings.send_cq, qp.send_cq_pi, fields)) {
+  if (write_cqe(nic_, qp, *qp.send_cq, fields)) {
     count(nic_.counters_.error_cqes, 1);
   }
 }
@@ -110,33 +120,42 @@ void NicExecutor::report_error(NicQueuePair& qp, mlx5::Syndrome syndrome, uint64
 // The tail word goes last and releases the rest; pairs with the poller's acquire. The other words
 // are stored as atomics because a collapsed CQE is rewritten under its readers. False: the queue is
 // full.
-bool NicExecutor::write_cqe(Nic& nic, NicQueuePair& qp, CqRing& cq, uint64_t& cq_pi,
+bool NicExecutor::write_cqe(Nic& nic, NicQueuePair& qp, NicCompletionQueue& cq,
                             const CqeFields& fields) {
-  if (!cq.overrun_ignored && !cq.collapsed) {
-    const Be32 consumer{std::atomic_ref(cq.dbr[mlx5::Wire::kCqDbrConsumer].raw)
-                            .load(std::memory_order_acquire)};  // pairs with the poller's release
-    if (((cq_pi - consumer.value()) & 0xffffff) >= cq.count) {
-      if (qp.state != NicQueuePair::State::error) {
-        nic.violations_.report({ViolationKind::cq_overrun, nic.id_, qp.qpn, cq_pi,
-                                "consumer index " + std::to_string(consumer.value()) + ", " +
-                                    std::to_string(cq.count) + " CQEs"});
-        NicExecutor(nic).enter_error(qp);
-      }
-      return false;
+  if (!cq.has_room()) {
+    if (qp.state != NicQueuePair::State::error) {
+      nic.violations_.report({ViolationKind::cq_overrun, nic.id_, qp.qpn, cq.pi,
+                              "no room in " + std::to_string(cq.ring.count) + " CQEs"});
+      if (cq.events != nullptr) cq.events->async(AsyncEvent::cq_error, cq.cookie);
+      NicExecutor(nic).enter_error(qp);
     }
+    return false;
   }
-  mlx5::Cqe& cqe = cq.cqes[cq.collapsed ? 0 : slot_of(cq_pi, cq.count)];
+  mlx5::Cqe& cqe = cq.slot(cq.pi);
+  const mlx5::CqeTail tail{static_cast<uint16_t>(fields.index), fields.opcode,
+                           (cq.pi & cq.ring.count) != 0};
+  uint32_t time_or_error = 0;  // they share a word
   const auto put = [](Be32& word, Be32 value) {
     std::atomic_ref(word.raw).store(value.raw, std::memory_order_relaxed);
   };
+  if (qp.wire) {
+    cqe.slid = Be16::of(fields.slid);
+    put(cqe.flags_rqpn, Be32::of(fields.flags_rqpn));
+    put(cqe.srqn_uidx,
+        Be32::of(fields.user_index == kOwnUser ? qp.wire->setup.user_index : fields.user_index));
+    const uint64_t now = now_ns();
+    put(cqe.timestamp_hi, Be32::of(static_cast<uint32_t>(now >> 32)));
+    time_or_error = static_cast<uint32_t>(now);
+  }
+  if (tail.is_error() || !qp.wire) time_or_error = fields.error_word;
   put(cqe.imm, fields.imm);
   put(cqe.byte_cnt, Be32::of(fields.byte_cnt));
-  put(cqe.error_word, Be32::of(fields.error_word));
+  put(cqe.error_word, Be32::of(time_or_error));
   put(cqe.opcode_qpn, Be32::of(fields.opcode_qpn));
-  const mlx5::CqeTail tail{static_cast<uint16_t>(fields.index), fields.opcode,
-                           (cq_pi & cq.count) != 0};
   std::atomic_ref(cqe.tail.raw).store(tail.word().raw, std::memory_order_release);
-  ++cq_pi;
+  ++cq.pi;
+  if (fields.solicited || tail.is_error()) cq.solicited_pi = cq.pi;
+  if (cq.events != nullptr) cq.signal_if_due();
   return true;
 }
 

@@ -110,6 +110,10 @@ NicExecutor::Outcome NicExecutor::execute(NicQueuePair& qp, const Fetched& wqe) 
     case mlx5::Opcode::send:
     case mlx5::Opcode::send_imm:
       return execute_send(qp, wqe);
+    case mlx5::Opcode::send_invalidate:
+    case mlx5::Opcode::local_invalidate:
+    case mlx5::Opcode::umr:
+      break;
   }
   return malformed(qp, wqe.index, "unknown opcode");
 }

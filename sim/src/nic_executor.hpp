@@ -9,6 +9,9 @@
 
 #include <ringer/sim/nic.hpp>
 
+#include "nic_move.hpp"
+#include "nic_objects.hpp"
+
 namespace ringer::sim {
 
 /// A basic block in hexadecimal, for violations.
@@ -39,7 +42,12 @@ class NicExecutor {
   /// First error of a queue pair: an error CQE for the WQE at sq_ci, then everything is flushed.
   void fail(NicQueuePair& qp, mlx5::Syndrome syndrome);
 
+  /// From now on everything is flushed.
+  void enter_error(NicQueuePair& qp);
+
  private:
+  friend class WireEngine;
+
   enum class Outcome { completed, failed, receiver_not_ready };
 
   // One fetched WQE: contiguous bytes, and what its control segment says.
@@ -61,36 +69,41 @@ class NicExecutor {
     }
   };
 
-  // A gather or scatter element after its checks: host memory, or bytes inside the WQE.
-  struct Piece {
-    uint8_t* address;
-    uint32_t bytes;
+  // Why a WQE cannot be executed.
+  struct Problem {
+    mlx5::Syndrome syndrome{};
+    const char* malformed = nullptr;  // what is wrong with the WQE itself
+    explicit operator bool() const { return syndrome != mlx5::Syndrome{}; }
   };
-  static constexpr uint32_t kMaxPieces = 64;
 
   bool fetch(NicQueuePair& qp, Fetched& wqe);
   Outcome execute(NicQueuePair& qp, const Fetched& wqe);
   Outcome execute_rdma(NicQueuePair& qp, const Fetched& wqe);
   Outcome execute_atomic(NicQueuePair& qp, const Fetched& wqe);
   Outcome execute_send(NicQueuePair& qp, const Fetched& wqe);
+  static bool atomic_kind(const Fetched& wqe, AtomicKind* kind);
   Outcome malformed(NicQueuePair& qp, uint64_t index, const char* what);
   Outcome refuse(NicQueuePair& qp, mlx5::Syndrome syndrome);
+  Outcome refuse(NicQueuePair& qp, uint64_t index, const Problem& problem);
   Outcome refuse_remotely(NicQueuePair& qp, NicQueuePair& responder, mlx5::Syndrome syndrome);
 
   NicQueuePair* responder_of(NicQueuePair& qp) const;
-  int gather(NicQueuePair& qp, const Fetched& wqe, uint32_t first_segment, uint32_t access,
-             Piece* pieces, uint64_t* total);
+  Problem gather(const NicQueuePair& qp, const Fetched& wqe, uint32_t first_segment,
+                 uint32_t access, Piece* pieces, uint32_t* count, uint64_t* total) const;
+  static mlx5::Syndrome scatter(const Nic& nic, const NicReceiveQueue& queue,
+                                const NicReceiveQueue::Taken& taken, uint64_t bytes, Piece* pieces,
+                                uint32_t* count);
   Outcome deliver(NicQueuePair& qp, NicQueuePair& responder, const Fetched& wqe,
-                  const Piece* pieces, int count, uint64_t bytes);
-  static bool receive_ready(NicQueuePair& responder);
+                  const Piece* pieces, uint32_t count, uint64_t bytes);
   Outcome not_ready(NicQueuePair& qp);
   // 7 is InfiniBand's "retry for ever".
   static bool retries_without_end(const NicQueuePair& qp) { return qp.rings.rnr_retries == 7; }
   void complete(NicQueuePair& qp, const Fetched& wqe);
   void flush_one(NicQueuePair& qp);
-  void enter_error(NicQueuePair& qp);
+  void complete(NicQueuePair& qp, uint64_t index, mlx5::Opcode opcode, uint32_t returned_bytes);
   void report_error(NicQueuePair& qp, mlx5::Syndrome syndrome, uint64_t index);
 
+  static constexpr uint32_t kOwnUser = ~0u;  // the queue pair's
   struct CqeFields {
     mlx5::CqeOpcode opcode;
     uint64_t index;
@@ -98,8 +111,12 @@ class NicExecutor {
     uint32_t byte_cnt;
     Be32 imm;
     uint32_t error_word;
+    uint32_t user_index = kOwnUser;
+    bool solicited = false;
+    uint16_t slid = 0;
+    uint32_t flags_rqpn = 0;
   };
-  static bool write_cqe(Nic& nic, NicQueuePair& qp, CqRing& cq, uint64_t& cq_pi,
+  static bool write_cqe(Nic& nic, NicQueuePair& qp, NicCompletionQueue& cq,
                         const CqeFields& fields);
 
   Nic& nic_;

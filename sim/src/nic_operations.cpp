@@ -1,58 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each opcode does once its WQE has been fetched: resolve keys, move bytes, or refuse.
-#include <atomic>
+#include <algorithm>
 #include <cstring>
 
 #include <ringer/control_plane.hpp>
 
 #include "nic_executor.hpp"
+#include "nic_move.hpp"
 
 namespace ringer::sim {
-
-namespace {
-
-// A 4- or 8-byte aligned write lands in one piece and after everything before it, as PCIe gives it
-// to a poller: it may be a flag. Pairs with the poller's acquire.
-void move(uint8_t* to, const uint8_t* from, uint32_t bytes) {
-  if (bytes == 8 && reinterpret_cast<uint64_t>(to) % 8 == 0) {
-    uint64_t value;
-    std::memcpy(&value, from, 8);
-    std::atomic_ref(*reinterpret_cast<uint64_t*>(to)).store(value, std::memory_order_release);
-  } else if (bytes == 4 && reinterpret_cast<uint64_t>(to) % 4 == 0) {
-    uint32_t value;
-    std::memcpy(&value, from, 4);
-    std::atomic_ref(*reinterpret_cast<uint32_t*>(to)).store(value, std::memory_order_release);
-  } else if (bytes == 64) {
-    std::memmove(to, from, 64);
-  } else {
-    std::memmove(to, from, bytes);  // both ends may be one process's and overlap
-  }
-}
-
-template <class T, class Update>
-T atomic_update(uint64_t address, Update&& update) {
-  std::atomic_ref<T> word(*reinterpret_cast<T*>(address));
-  T before = word.load(std::memory_order_relaxed);
-  while (!word.compare_exchange_weak(before, update(before), std::memory_order_acq_rel,
-                                     std::memory_order_relaxed)) {
-  }
-  return before;
-}
-
-// Adds field by field: `boundary` has the top bit of each field set, where the carry must stop.
-template <class T>
-T masked_add(T value, T addend, T boundary) {
-  return static_cast<T>(((value & ~boundary) + (addend & ~boundary)) ^
-                        ((value ^ addend) & boundary));
-}
-
-template <class T>
-T masked_swap(T value, T compare, T swap, T compare_mask, T swap_mask) {
-  const bool equal = ((value ^ compare) & compare_mask) == 0;
-  return equal ? static_cast<T>((value & ~swap_mask) | (swap & swap_mask)) : value;
-}
-
-}  // namespace
 
 // Null: nobody answers at the other end.
 NicQueuePair* NicExecutor::responder_of(NicQueuePair& qp) const {
@@ -62,44 +18,41 @@ NicQueuePair* NicExecutor::responder_of(NicQueuePair& qp) const {
   return responder;
 }
 
-// Resolves the data segments from `first_segment` on. Returns their number, or -1 with the queue
-// pair in error.
-int NicExecutor::gather(NicQueuePair& qp, const Fetched& wqe, uint32_t first_segment,
-                        uint32_t access, Piece* pieces, uint64_t* total) {
-  int count = 0;
+// Resolves the data segments from `first_segment` on.
+NicExecutor::Problem NicExecutor::gather(const NicQueuePair& qp, const Fetched& wqe,
+                                         uint32_t first_segment, uint32_t access, Piece* pieces,
+                                         uint32_t* count, uint64_t* total) const {
+  *count = 0;
   *total = 0;
-  for (uint32_t seg = first_segment; seg < wqe.segments; ++count) {
+  for (uint32_t seg = first_segment; seg < wqe.segments; ++*count) {
     const auto data = wqe.segment<mlx5::DataSeg>(seg);
     const uint32_t byte_count = data.byte_count.value();
+    Piece& piece = pieces[*count];
     if ((byte_count & mlx5::kInlineFlag) != 0) {
       const uint32_t bytes = byte_count & ~mlx5::kInlineFlag;
       const uint32_t segments = static_cast<uint32_t>((uint64_t{bytes} + 4 + 15) / 16);
       if (segments > wqe.segments - seg || (access & access::local_write) != 0) {
-        malformed(qp, wqe.index, "inline data beyond the WQE, or where data must be returned");
-        return -1;
+        return {mlx5::Syndrome::local_qp_operation,
+                "inline data beyond the WQE, or where data must be returned"};
       }
-      pieces[count] = {const_cast<uint8_t*>(wqe.bytes) + size_t{seg} * 16 + 4, bytes};
+      piece = {const_cast<uint8_t*>(wqe.bytes) + size_t{seg} * 16 + 4, bytes};
       seg += segments;
     } else if (byte_count == 0) {
-      malformed(qp, wqe.index, "a data segment of 0 bytes, which a NIC takes for 2 GiB");
-      return -1;
+      return {mlx5::Syndrome::local_qp_operation,
+              "a data segment of 0 bytes, which a NIC takes for 2 GiB"};
     } else {
-      const uint64_t address = data.addr.value();
-      if (nic_.keys_.check(data.lkey.value(), address, byte_count, access) !=
-          MemoryKeys::Check::ok) {
-        refuse(qp, mlx5::Syndrome::local_protection);
-        return -1;
+      const MemoryKeys::Want want{data.lkey.value(), data.addr.value(), byte_count, access,
+                                  qp.protection_domain};
+      piece.bytes = byte_count;
+      if (nic_.keys_.check(want, &piece.address) != MemoryKeys::Check::ok) {
+        return {mlx5::Syndrome::local_protection};
       }
-      pieces[count] = {reinterpret_cast<uint8_t*>(address), byte_count};
       ++seg;
     }
-    *total += pieces[count].bytes;
+    *total += piece.bytes;
   }
-  if (*total > mlx5::Wire::kMaxMessageBytes) {
-    refuse(qp, mlx5::Syndrome::local_length);
-    return -1;
-  }
-  return count;
+  if (*total > mlx5::Wire::kMaxMessageBytes) return {mlx5::Syndrome::local_length};
+  return {};
 }
 
 NicExecutor::Outcome NicExecutor::execute_rdma(NicQueuePair& qp, const Fetched& wqe) {
@@ -107,25 +60,28 @@ NicExecutor::Outcome NicExecutor::execute_rdma(NicQueuePair& qp, const Fetched& 
   const bool read = wqe.opcode == mlx5::Opcode::rdma_read;
   const bool with_imm = wqe.opcode == mlx5::Opcode::rdma_write_imm;
   Piece pieces[kMaxPieces];
+  uint32_t count;
   uint64_t total;
-  const int count = gather(qp, wqe, 2, read ? access::local_write : 0, pieces, &total);
-  if (count < 0) return Outcome::failed;
+  const Problem problem =
+      gather(qp, wqe, 2, read ? access::local_write : 0, pieces, &count, &total);
+  if (problem) return refuse(qp, wqe.index, problem);
   NicQueuePair* responder = responder_of(qp);
   if (responder == nullptr) return refuse(qp, mlx5::Syndrome::retry_exceeded);
-  if (with_imm && !receive_ready(*responder)) return not_ready(qp);
+  if (with_imm && !responder->receive->ready()) return not_ready(qp);
 
   const auto raddr = wqe.segment<mlx5::RaddrSeg>(1);
-  auto* remote = reinterpret_cast<uint8_t*>(raddr.raddr.value());
-  const uint32_t right = read ? access::remote_read : access::remote_write;
-  if (total != 0 && qp.remote->keys_.check(raddr.rkey.value(), raddr.raddr.value(), total, right) !=
-                        MemoryKeys::Check::ok) {
+  const MemoryKeys::Want want{raddr.rkey.value(), raddr.raddr.value(), total,
+                              read ? access::remote_read : access::remote_write,
+                              responder->protection_domain};
+  uint8_t* remote = nullptr;
+  if (total != 0 && qp.remote->keys_.check(want, &remote) != MemoryKeys::Check::ok) {
     return refuse_remotely(qp, *responder, mlx5::Syndrome::remote_access);
   }
-  for (int i = 0; i < count; ++i) {
+  for (uint32_t i = 0; i < count; ++i) {
     if (read) {
-      move(pieces[i].address, remote, pieces[i].bytes);
+      move_bytes(pieces[i].address, remote, pieces[i].bytes);
     } else {
-      move(remote, pieces[i].address, pieces[i].bytes);
+      move_bytes(remote, pieces[i].address, pieces[i].bytes);
     }
     remote += pieces[i].bytes;
   }
@@ -134,86 +90,60 @@ NicExecutor::Outcome NicExecutor::execute_rdma(NicQueuePair& qp, const Fetched& 
   return with_imm ? deliver(qp, *responder, wqe, nullptr, 0, total) : Outcome::completed;
 }
 
-NicExecutor::Outcome NicExecutor::execute_atomic(NicQueuePair& qp, const Fetched& wqe) {
-  const bool masked =
+// False if the WQE is no atomic that there is.
+bool NicExecutor::atomic_kind(const Fetched& wqe, AtomicKind* kind) {
+  kind->masked =
       wqe.opcode == mlx5::Opcode::atomic_masked_fa || wqe.opcode == mlx5::Opcode::atomic_masked_cs;
-  const bool add_op =
+  kind->is_add =
       wqe.opcode == mlx5::Opcode::atomic_fa || wqe.opcode == mlx5::Opcode::atomic_masked_fa;
-  const bool four = masked && wqe.opmod == mlx5::kExtendedAtomic4;
-  if (masked && !four && wqe.opmod != mlx5::kExtendedAtomic8) {
+  kind->bytes = kind->masked && wqe.opmod == mlx5::kExtendedAtomic4 ? 4 : 8;
+  return !kind->masked || kind->bytes == 4 || wqe.opmod == mlx5::kExtendedAtomic8;
+}
+
+NicExecutor::Outcome NicExecutor::execute_atomic(NicQueuePair& qp, const Fetched& wqe) {
+  AtomicKind kind;
+  if (!atomic_kind(wqe, &kind)) {
     return malformed(qp, wqe.index, "extended atomic of unknown size");
   }
   if (!nic_.config_.atomics) return malformed(qp, wqe.index, "this NIC has no atomics");
-  const uint32_t bytes = four ? 4 : 8;
-  const uint32_t operand_segments = masked && !add_op && !four ? 2 : 1;
-  if (wqe.segments != 3 + operand_segments)
+  if (wqe.segments != 3 + kind.operand_segments()) {
     return malformed(qp, wqe.index, "segment count of an atomic");
-
+  }
   Piece result[kMaxPieces];
+  uint32_t count;
   uint64_t total;
-  const int count = gather(qp, wqe, 2 + operand_segments, access::local_write, result, &total);
-  if (count < 0) return Outcome::failed;
-  if (total != bytes) return refuse(qp, mlx5::Syndrome::local_length);
+  const Problem problem =
+      gather(qp, wqe, 2 + kind.operand_segments(), access::local_write, result, &count, &total);
+  if (problem) return refuse(qp, wqe.index, problem);
+  if (total != kind.bytes) return refuse(qp, mlx5::Syndrome::local_length);
   NicQueuePair* responder = responder_of(qp);
   if (responder == nullptr) return refuse(qp, mlx5::Syndrome::retry_exceeded);
   const auto raddr = wqe.segment<mlx5::RaddrSeg>(1);
-  const uint64_t address = raddr.raddr.value();
-  if (address % bytes != 0)
+  if (raddr.raddr.value() % kind.bytes != 0) {
     return refuse_remotely(qp, *responder, mlx5::Syndrome::remote_invalid_request);
-  if (qp.remote->keys_.check(raddr.rkey.value(), address, bytes, access::remote_atomic) !=
-      MemoryKeys::Check::ok) {
+  }
+  const MemoryKeys::Want want{raddr.rkey.value(), raddr.raddr.value(), kind.bytes,
+                              access::remote_atomic, responder->protection_domain};
+  uint8_t* word = nullptr;
+  if (qp.remote->keys_.check(want, &word) != MemoryKeys::Check::ok) {
     return refuse_remotely(qp, *responder, mlx5::Syndrome::remote_access);
   }
-
-  uint64_t before = 0;
-  if (four && add_op) {
-    const auto op = wqe.segment<mlx5::MaskedFetchAdd4Seg>(2);
-    before = atomic_update<uint32_t>(
-        address, [&](uint32_t v) { return masked_add(v, op.add.value(), op.boundary.value()); });
-  } else if (four) {
-    const auto op = wqe.segment<mlx5::MaskedCompareSwap4Seg>(2);
-    before = atomic_update<uint32_t>(address, [&](uint32_t v) {
-      return masked_swap(v, op.compare.value(), op.swap.value(), op.compare_mask.value(),
-                         op.swap_mask.value());
-    });
-  } else {
-    // 8 bytes. In a masked fetch-and-add the second word is the boundary; the masks of a masked
-    // compare-and-swap follow in a segment of their own.
-    const auto op = wqe.segment<mlx5::AtomicSeg>(2);
-    const uint64_t first = op.swap_add.value();
-    const uint64_t second = op.compare.value();
-    mlx5::AtomicSeg masks{{~uint64_t{0}}, {~uint64_t{0}}};
-    if (operand_segments == 2) masks = wqe.segment<mlx5::AtomicSeg>(3);
-    before = atomic_update<uint64_t>(address, [&](uint64_t v) {
-      if (add_op) return masked_add(v, first, masked ? second : 0);
-      return masked_swap(v, second, first, masks.compare.value(), masks.swap_add.value());
-    });
-  }
-  const uint8_t* from = reinterpret_cast<const uint8_t*>(&before);
-  returned_bytes_ = bytes;
-  for (int i = 0; i < count; ++i) {
-    move(result[i].address, from, result[i].bytes);
-    from += result[i].bytes;
-  }
+  const uint64_t before = apply_atomic(word, kind, wqe.bytes + 32);
+  returned_bytes_ = kind.bytes;
+  PieceCursor{result, count}.copy_from(reinterpret_cast<const uint8_t*>(&before), kind.bytes);
   return Outcome::completed;
 }
 
 NicExecutor::Outcome NicExecutor::execute_send(NicQueuePair& qp, const Fetched& wqe) {
   Piece pieces[kMaxPieces];
+  uint32_t count;
   uint64_t total;
-  const int count = gather(qp, wqe, 1, 0, pieces, &total);
-  if (count < 0) return Outcome::failed;
+  const Problem problem = gather(qp, wqe, 1, 0, pieces, &count, &total);
+  if (problem) return refuse(qp, wqe.index, problem);
   NicQueuePair* responder = responder_of(qp);
   if (responder == nullptr) return refuse(qp, mlx5::Syndrome::retry_exceeded);
-  if (!receive_ready(*responder)) return not_ready(qp);
+  if (!responder->receive->ready()) return not_ready(qp);
   return deliver(qp, *responder, wqe, pieces, count, total);
-}
-
-bool NicExecutor::receive_ready(NicQueuePair& responder) {
-  if (responder.rings.rq_wqes == 0) return false;
-  const Be32 record{std::atomic_ref(responder.rings.dbr[mlx5::Wire::kDbrReceive].raw)
-                        .load(std::memory_order_acquire)};  // pairs with post_receive's release
-  return static_cast<uint16_t>(record.value()) != static_cast<uint16_t>(responder.rq_ci);
 }
 
 NicExecutor::Outcome NicExecutor::not_ready(NicQueuePair& qp) {
@@ -223,46 +153,60 @@ NicExecutor::Outcome NicExecutor::not_ready(NicQueuePair& qp) {
   return Outcome::receiver_not_ready;
 }
 
+// Where `bytes` go that a receive WQE has been taken for; a syndrome if they cannot.
+mlx5::Syndrome NicExecutor::scatter(const Nic& nic, const NicReceiveQueue& queue,
+                                    const NicReceiveQueue::Taken& taken, uint64_t bytes,
+                                    Piece* pieces, uint32_t* count) {
+  *count = 0;
+  for (uint32_t i = 0; i < taken.count && bytes != 0; ++i) {
+    mlx5::DataSeg seg;
+    std::memcpy(&seg, taken.entries + size_t{i} * sizeof(seg), sizeof(seg));
+    if (seg.lkey.value() == mlx5::kInvalidKey) break;
+    const auto part = static_cast<uint32_t>(std::min<uint64_t>(seg.byte_count.value(), bytes));
+    if (part == 0) continue;
+    const MemoryKeys::Want want{seg.lkey.value(), seg.addr.value(), part, access::local_write,
+                                queue.protection_domain};
+    if (nic.keys_.check(want, &pieces[*count].address) != MemoryKeys::Check::ok) {
+      return mlx5::Syndrome::local_protection;
+    }
+    pieces[(*count)++].bytes = part;
+    bytes -= part;
+  }
+  return bytes == 0 ? mlx5::Syndrome{} : mlx5::Syndrome::local_length;
+}
+
 // Consumes the responder's oldest receive WQE: scatters `pieces` into it (none for a WRITE with
 // immediate, whose payload is already in place) and completes it.
 NicExecutor::Outcome NicExecutor::deliver(NicQueuePair& qp, NicQueuePair& responder,
-                                          const Fetched& wqe, const Piece* pieces, int count,
+                                          const Fetched& wqe, const Piece* pieces, uint32_t count,
                                           uint64_t bytes) {
-  const mlx5::DataSeg& seg = responder.rings.rq[slot_of(responder.rq_ci, responder.rings.rq_wqes)];
-  uint64_t address = seg.addr.value();
-  CqeFields fields{mlx5::CqeOpcode::responder_send, responder.rq_ci, responder.qpn,
-                   static_cast<uint32_t>(bytes),    wqe.imm,         0};
+  const NicReceiveQueue::Taken taken = responder.receive->take();
+  CqeFields fields{mlx5::CqeOpcode::responder_send, taken.index, responder.qpn,
+                   static_cast<uint32_t>(bytes),    wqe.imm,     0};
   if (wqe.opcode == mlx5::Opcode::rdma_write_imm)
     fields.opcode = mlx5::CqeOpcode::responder_write_imm;
   if (wqe.opcode == mlx5::Opcode::send_imm) fields.opcode = mlx5::CqeOpcode::responder_send_imm;
 
+  Piece to[kMaxPieces];
+  uint32_t to_count = 0;
   if (count > 0) {
-    auto problem = mlx5::Syndrome{};
-    if (bytes > seg.byte_count.value()) {
-      problem = mlx5::Syndrome::local_length;
-    } else if (qp.remote->keys_.check(seg.lkey.value(), address, bytes, access::local_write) !=
-               MemoryKeys::Check::ok) {
-      problem = mlx5::Syndrome::local_protection;
-    }
+    const mlx5::Syndrome problem =
+        scatter(*qp.remote, *responder.receive, taken, bytes, to, &to_count);
     if (problem != mlx5::Syndrome{}) {
       fields.opcode = mlx5::CqeOpcode::responder_error;
       fields.error_word = static_cast<uint32_t>(problem);
-      ++responder.rq_ci;
-      write_cqe(*qp.remote, responder, responder.rings.receive_cq, responder.receive_cq_pi, fields);
+      write_cqe(*qp.remote, responder, *responder.receive_cq, fields);
       return refuse_remotely(qp, responder,
                              problem == mlx5::Syndrome::local_length
                                  ? mlx5::Syndrome::remote_invalid_request
                                  : mlx5::Syndrome::remote_operation);
     }
   }
-  for (int i = 0; i < count; ++i) {
-    move(reinterpret_cast<uint8_t*>(address), pieces[i].address, pieces[i].bytes);
-    address += pieces[i].bytes;
-  }
+  PieceCursor cursor{to, to_count};
+  for (uint32_t i = 0; i < count; ++i) cursor.copy_from(pieces[i].address, pieces[i].bytes);
   qp.rnr_visits = 0;
-  ++responder.rq_ci;
   if (count > 0) bytes_ += bytes;
-  write_cqe(*qp.remote, responder, responder.rings.receive_cq, responder.receive_cq_pi, fields);
+  write_cqe(*qp.remote, responder, *responder.receive_cq, fields);
   return Outcome::completed;
 }
 

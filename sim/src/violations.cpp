@@ -19,6 +19,8 @@ const char* to_string(ViolationKind kind) {
       return "malformed WQE";
     case ViolationKind::wqe_changed:
       return "WQE changed after the doorbell";
+    case ViolationKind::doorbell_missing:
+      return "no doorbell after its record";
     case ViolationKind::cq_overrun:
       return "completion queue overrun";
   }

@@ -296,7 +296,7 @@ TEST_CASE("a queue pair that is not connected executes nothing", "[nic][strict]"
   rings.sq = sq;
   rings.sq_wqebbs = 8;
   rings.dbr = dbr;
-  rings.send_cq = {cqes, 8, cq_dbr, false, false};
+  rings.send_cq = {reinterpret_cast<uint8_t*>(cqes), 8, sizeof(mlx5::Cqe), cq_dbr};
   sim::Nic& nic = fabric.nic(0);
   const Qpn qpn = nic.create_queue_pair(rings);
   const auto wqe = Wire::make_nop({0, qpn, 0x08});

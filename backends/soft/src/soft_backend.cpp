@@ -213,6 +213,10 @@ class SoftQueuePair : public QueuePair {
   }
 
  private:
+  static sim::CompletionRing ring_of(mlx5::Cqe* cqes, uint32_t count, Be32* dbr) {
+    return {reinterpret_cast<uint8_t*>(cqes), count, sizeof(mlx5::Cqe), dbr};
+  }
+
   DeviceQp create() {
     const bool collapsed = config_.cq_mode == CqMode::collapsed;
     sim::QueuePairRings rings;
@@ -221,8 +225,9 @@ class SoftQueuePair : public QueuePair {
     rings.rq = memory_.rq;
     rings.rq_wqes = config_.rq_wqes;
     rings.dbr = memory_.dbr;
-    rings.send_cq = {memory_.cq, memory_.cq_cqes, memory_.cq_dbr, collapsed, collapsed};
-    rings.receive_cq = {memory_.receive_cq, config_.rq_wqes, memory_.receive_cq_dbr, false, false};
+    rings.send_cq = ring_of(memory_.cq, memory_.cq_cqes, memory_.cq_dbr);
+    rings.send_cq.collapsed = rings.send_cq.overrun_ignored = collapsed;
+    rings.receive_cq = ring_of(memory_.receive_cq, config_.rq_wqes, memory_.receive_cq_dbr);
     rings.start_index = config_.start_index;
     rings.rnr_retries = config_.rnr_retries;
     rings.record_may_trail = config_.record_may_trail;

@@ -15,6 +15,8 @@ enum class CqeOpcode : uint8_t {
   responder_write_imm = 1,
   responder_send = 2,
   responder_send_imm = 3,
+  responder_send_invalidate = 4,
+  resize_cq = 5,
   requester_error = 13,
   responder_error = 14,
   invalid = 15,
@@ -40,8 +42,12 @@ enum class Syndrome : uint8_t {
 /// vendor_err_synd at byte 54 and syndrome at byte 55 of an error CQE, and part of the timestamp
 /// otherwise.
 struct Cqe {
-  uint8_t reserved0[36];
-  Be32 imm;  ///< imm_inval_pkey at byte 36
+  uint8_t reserved0[22];
+  Be16 slid;        ///< datagrams: the sender's lid
+  Be32 flags_rqpn;  ///< datagrams: the sender's queue pair; bits 29 and 28: with a GRH
+  uint8_t reserved28[4];
+  Be32 srqn_uidx;  ///< the user's number of the queue pair or shared receive queue
+  Be32 imm;        ///< imm_inval_pkey
   uint8_t reserved40[4];
   Be32 byte_cnt;
   Be32 timestamp_hi;
@@ -49,8 +55,8 @@ struct Cqe {
   Be32 opcode_qpn;  ///< sop_drop_qpn / s_wqe_opcode_qpn: WQE opcode << 24 | qpn
   Be32 tail;        ///< wqe_counter << 16 | signature << 8 | op_own: written last, read first
 };
-static_assert(sizeof(Cqe) == 64 && offsetof(Cqe, byte_cnt) == 44 &&
-              offsetof(Cqe, error_word) == 52);
+static_assert(sizeof(Cqe) == 64 && offsetof(Cqe, slid) == 22 && offsetof(Cqe, srqn_uidx) == 32);
+static_assert(offsetof(Cqe, byte_cnt) == 44 && offsetof(Cqe, error_word) == 52);
 static_assert(offsetof(Cqe, opcode_qpn) == 56 && offsetof(Cqe, tail) == 60);
 
 /// The last four bytes of a CQE taken apart. They travel as one word, so that validity, index and

@@ -12,6 +12,7 @@ namespace ringer::mlx5 {
 /// mlx5dv MLX5_OPCODE_*.
 enum class Opcode : uint8_t {
   nop = 0x00,
+  send_invalidate = 0x01,
   rdma_write = 0x08,
   rdma_write_imm = 0x09,
   send = 0x0a,
@@ -21,6 +22,8 @@ enum class Opcode : uint8_t {
   atomic_fa = 0x12,
   atomic_masked_cs = 0x14,
   atomic_masked_fa = 0x15,
+  local_invalidate = 0x1b,
+  umr = 0x25,
 };
 
 /// Bits of the control segment's byte 11, mlx5dv MLX5_WQE_CTRL_*.
@@ -38,6 +41,8 @@ inline constexpr uint8_t kExtendedAtomic8 = 0x09;
 
 /// Bit 31 of a byte count marks inline data, so no data segment may carry 2 GiB or more.
 inline constexpr uint32_t kInlineFlag = 0x80000000u;
+/// The lkey that ends the data segments of a receive WQE, mlx5dv MLX5_INVALID_LKEY.
+inline constexpr uint32_t kInvalidKey = 0x100;
 /// Most payload bytes that fit into a one-block inline WRITE: 64 - ctrl 16 - raddr 16 - header 4.
 inline constexpr uint32_t kMaxInlineBytes = 28;
 
@@ -82,6 +87,23 @@ struct MaskedCompareSwap4Seg {
   Be32 compare_mask;
 };
 
+/// Where a datagram goes; the form with bit 31 of `dqp_dct` set, else its first 16 bytes only.
+struct AddressVector {
+  Be32 qkey;
+  uint32_t reserved4;
+  Be32 dqp_dct;  ///< queue pair; bit 31: the extended form
+  uint8_t stat_rate_sl;
+  uint8_t fl_mlid;
+  Be16 rlid;
+  uint8_t reserved16[4];
+  uint8_t rmac[6];
+  uint8_t tclass;
+  uint8_t hop_limit;
+  Be32 grh_gid_fl;  ///< bit 30: there is a GRH
+  uint8_t rgid[16];
+};
+
+static_assert(sizeof(AddressVector) == 48);
 static_assert(sizeof(CtrlSeg) == 16 && sizeof(RaddrSeg) == 16 && sizeof(DataSeg) == 16);
 static_assert(sizeof(AtomicSeg) == 16 && sizeof(MaskedFetchAdd4Seg) == 16);
 static_assert(sizeof(MaskedCompareSwap4Seg) == 16);

@@ -42,6 +42,14 @@ class Gate {
     return turn();
   }
 
+  /// Runs one engine turn if nobody is inside or waits to be.
+  template <class Turn>
+  void try_engine_turn(Turn&& turn) {
+    if (waiting_.load(std::memory_order_relaxed) != 0) return;
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (lock.owns_lock()) turn();
+  }
+
  private:
   std::mutex mutex_;
   std::atomic<uint32_t> waiting_{0};
@@ -60,6 +68,9 @@ class Fabric {
 
   /// One turn of every NIC's engine. True if anything was done.
   bool step(uint32_t wqe_budget_per_nic = 256);
+  /// The same for whoever is inside the gate, and a NIC that has been created, there.
+  bool step_ungated(uint32_t wqe_budget_per_nic);
+  Nic& nic_at(uint32_t id) { return *nics_[id]; }
 
   /// Steps until nothing is left to do.
   void run_until_idle() {

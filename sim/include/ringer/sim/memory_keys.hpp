@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <ringer/sim/verbs_nic.hpp>
+
 namespace ringer::sim {
 
 /// Keys are `slot << 8 | variant`; the variant changes at each reuse of a slot, so that a key of a
@@ -14,35 +16,54 @@ class MemoryKeys {
  public:
   enum class Check { ok, unknown_key, out_of_range, access_denied };
 
-  /// Registers [address, address + bytes) with rights `access` (ringer::access bits). Returns its
-  /// key.
-  uint32_t add(uint64_t address, uint64_t bytes, uint32_t access);
-  /// Throws BackendError if `key` is not registered.
+  /// What a WQE asks for.
+  struct Want {
+    uint32_t key;
+    uint64_t address;
+    uint64_t bytes;
+    uint32_t access;  ///< all of these rights
+    uint32_t protection_domain;
+  };
+
+  /// Registers a range. Returns its key.
+  uint32_t add(const MemoryRange& range);
+  /// A window that is not bound: it allows nothing.
+  uint32_t add_window(uint32_t protection_domain);
+  /// A bound window is so no more; other keys stay as they are.
+  void invalidate(uint32_t key);
+  /// Same key, another range. Both throw BackendError if `key` is not registered.
+  void change(uint32_t key, const MemoryRange& range);
   void remove(uint32_t key);
 
-  /// May `key` be used for `bytes` at `address` with all rights in `access`?
-  Check check(uint32_t key, uint64_t address, uint64_t bytes, uint32_t access) const {
-    const uint32_t slot = key >> 8;
-    if (slot >= entries_.size() || entries_[slot].key != key) return Check::unknown_key;
-    const Entry& e = entries_[slot];
-    if (address < e.start || address - e.start > e.bytes || bytes > e.bytes - (address - e.start)) {
+  /// May it be done? Then `host` is where.
+  Check check(const Want& want, uint8_t** host) const {
+    const uint32_t slot = want.key >> 8;
+    if (slot >= entries_.size() || entries_[slot].key != want.key) return Check::unknown_key;
+    const MemoryRange& r = entries_[slot].range;
+    const uint64_t offset = want.address - r.start;
+    if (want.address < r.start || offset > r.bytes || want.bytes > r.bytes - offset) {
       return Check::out_of_range;
     }
-    return (e.access & access) == access ? Check::ok : Check::access_denied;
+    *host = r.host + offset;
+    const bool allowed = (r.access & want.access) == want.access;
+    return allowed && r.protection_domain == want.protection_domain ? Check::ok
+                                                                    : Check::access_denied;
   }
 
   size_t live() const { return live_; }
 
  private:
-  static constexpr uint32_t kUnused = 0;  // slot 0 is never handed out, so no key is 0
+  static constexpr uint32_t kUnused = 0;
   struct Entry {
     uint32_t key = kUnused;
-    uint32_t access = 0;
-    uint64_t start = 0;
-    uint64_t bytes = 0;
     uint8_t variant = 0;
+    bool window = false;
+    MemoryRange range;
   };
-  std::vector<Entry> entries_{1};
+  Entry& entry(uint32_t key, const char* verb);
+
+  // Slots 0 and 1 are never handed out, so no key is 0 or mlx5::kInvalidKey.
+  std::vector<Entry> entries_{2};
   std::vector<uint32_t> free_;
   size_t live_ = 0;
 };

@@ -6,17 +6,20 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include <ringer/kernel_memory.hpp>
 #include <ringer/mlx5/wire.hpp>
 #include <ringer/sim/memory_keys.hpp>
+#include <ringer/sim/verbs_nic.hpp>
 #include <ringer/sim/violations.hpp>
 
 namespace ringer::sim {
 
 class Fabric;
 class Nic;
+class PacketLinks;
 
 struct NicConfig {
   uint32_t max_queue_pairs = 8192;
@@ -24,15 +27,8 @@ struct NicConfig {
   bool atomics = true;
   /// Where the doorbell registers lie: kernels that ring them must reach it.
   KernelMemory* memory = &host_memory();
-};
-
-/// A completion queue as the NIC sees it. Its CQEs are all invalid when it is handed over.
-struct CqRing {
-  mlx5::Cqe* cqes = nullptr;
-  uint32_t count = 0;  ///< power of two
-  Be32* dbr = nullptr;
-  bool collapsed = false;        ///< every completion overwrites CQE 0
-  bool overrun_ignored = false;  ///< cqc.oi: no room check
+  /// Carries the packets of queue pairs that a verbs front-end has made.
+  PacketLinks* links = nullptr;
 };
 
 /// A queue pair as the NIC sees it.
@@ -40,10 +36,10 @@ struct QueuePairRings {
   uint8_t* sq = nullptr;
   uint32_t sq_wqebbs = 0;  ///< power of two
   mlx5::DataSeg* rq = nullptr;
-  uint32_t rq_wqes = 0;  ///< power of two or 0; one scatter entry each
-  Be32* dbr = nullptr;   ///< {receive, send}
-  CqRing send_cq;
-  CqRing receive_cq;
+  uint32_t rq_wqes = 0;    ///< power of two or 0; one scatter entry each
+  Be32* dbr = nullptr;     ///< {receive, send}
+  CompletionRing send_cq;  ///< its CQEs are all invalid when it is handed over
+  CompletionRing receive_cq;
   uint64_t start_index = 0;
   uint32_t rnr_retries = 7;  ///< visits to a not-ready receiver before RNR_EXC; 7 = without end
   bool record_may_trail = false;  ///< a record behind its doorbell is no violation
@@ -58,38 +54,14 @@ struct NicCounters {
   std::atomic<uint64_t> bytes_moved{0};
 };
 
-/// State of a queue pair inside the NIC.
-struct NicQueuePair {
-  // WQEBBs fetched ahead of execution, at most. A real NIC prefetches; what it has fetched, a
-  // poster can no longer change.
-  static constexpr uint32_t kPrefetch = 16;
-
-  enum class State { reset, ready, error };
-
-  QueuePairRings rings;
-  Qpn qpn = 0;
-  State state = State::reset;
-  bool active = false;   ///< in the NIC's list of queue pairs with work
-  uint64_t sq_pi = 0;    ///< authorised by doorbell and DBR
-  uint64_t sq_ci = 0;    ///< executed
-  uint64_t fetched = 0;  ///< copied to `prefetch`
-  uint64_t rq_ci = 0;
-  uint64_t send_cq_pi = 0;
-  uint64_t receive_cq_pi = 0;
-  uint32_t rnr_visits = 0;
-  Nic* remote = nullptr;
-  Qpn remote_qpn = 0;
-  mlx5::Syndrome first_error{};
-  uint64_t first_error_index = 0;
-  alignas(64) uint8_t prefetch[kPrefetch][kWqebbBytes];
-};
+struct NicQueuePair;
 
 /// One NIC of a fabric. Everything that creates or destroys goes through the fabric's gate, which
 /// keeps the engine out meanwhile; `step` is the engine and has one caller at a time.
 class Nic {
  public:
   Nic(Fabric& fabric, uint32_t id, const NicConfig& config);
-  ~Nic() = default;
+  ~Nic();
   Nic(const Nic&) = delete;
   Nic& operator=(const Nic&) = delete;
 
@@ -106,6 +78,34 @@ class Nic {
   uint64_t executed(Qpn qpn) const;
   /// First error of a queue pair, as an error CQE's syndrome (0 = none), and the WQE it struck.
   uint32_t first_error(Qpn qpn, uint64_t* index) const;
+  // For a verbs front-end. Objects are destroyed by whoever has created them, users first.
+
+  uint32_t register_range(const MemoryRange& range);
+  /// Same key, other range or rights.
+  void change_range(uint32_t key, const MemoryRange& range);
+  /// A memory window that is not bound yet: WQEs bind it. Destroyed by deregister_memory().
+  uint32_t allocate_window(uint32_t protection_domain);
+  NicCompletionQueue* create_completion_queue(const CompletionRing& ring, uint32_t number,
+                                              NicEvents* events, void* cookie);
+  /// From now on CQEs go to `ring`; the old one ends with a resize CQE.
+  void resize_completion_queue(NicCompletionQueue* queue, const CompletionRing& ring);
+  void destroy_completion_queue(NicCompletionQueue* queue);
+  /// `cq` only where XRC receives come to it.
+  NicReceiveQueue* create_receive_queue(const ReceiveRing& ring, uint32_t protection_domain,
+                                        NicCompletionQueue* cq, uint32_t user_index,
+                                        uint32_t xrc_domain, NicEvents* events, void* cookie);
+  static uint32_t number_of(const NicReceiveQueue* queue);
+  /// Once fewer than `limit` WQEs are left, AsyncEvent::srq_limit_reached; then the limit is 0.
+  void set_limit(NicReceiveQueue* queue, uint32_t limit);
+  uint32_t limit_of(const NicReceiveQueue* queue) const;
+  void destroy_receive_queue(NicReceiveQueue* queue);
+  void add_uar(UarPage* page);
+  void remove_uar(UarPage* page);
+  Qpn create_queue_pair(const VerbsQueuePairSetup& setup);
+  /// The front-end has checked the transition.
+  void modify_queue_pair(Qpn qpn, const VerbsQueuePairAttributes& attributes);
+  QueuePairState state_of(Qpn qpn) const;
+
   /// The NIC dies: it neither executes nor answers; its peers see transport retry exceeded.
   void power_off();
 
@@ -120,8 +120,14 @@ class Nic {
   uint32_t queue_pairs() const { return live_queue_pairs_; }
   size_t memory_regions() const { return keys_.live(); }
 
+  /// A packet for a queue pair of this NIC.
+  void take_packet(const uint8_t* packet, uint32_t bytes);
+  /// A process that packets went to has gone.
+  void forget_process(uint32_t process);
+
  private:
   friend class NicExecutor;
+  friend class WireEngine;
   // A queue pair number is generation << 16 | first + slot, so that a late packet for a destroyed
   // queue pair does not reach the next one in its slot.
   static constexpr Qpn kFirstQpn = 0x100;
@@ -133,6 +139,18 @@ class Nic {
   static constexpr uint32_t slot_of_qpn(Qpn qpn) { return (qpn & 0xffff) - kFirstQpn; }
   NicQueuePair* find_queue_pair(Qpn qpn) const;
   NicQueuePair& queue_pair(Qpn qpn, const char* verb) const;
+  NicQueuePair* find_wired(Qpn qpn) const;
+  NicQueuePair& wired(Qpn qpn, const char* verb) const;
+  Qpn next_wired_qpn();
+  bool see_uars();
+  void see_record(NicQueuePair& qp);
+  void look_for_lost_doorbells();
+  void activate(NicQueuePair& qp);
+  void invalidate(uint32_t key);
+  void forget(NicQueuePair& qp);
+  void reset(NicQueuePair& qp);
+  void destroy_wired(Qpn qpn);
+  static constexpr uint64_t kReported = ~uint64_t{0};
 
   Fabric& fabric_;
   uint32_t id_;
@@ -150,6 +168,19 @@ class Nic {
   std::vector<NicQueuePair*> active_;
   std::vector<NicQueuePair*> flushing_;  // in error, with a receive ring
   size_t turn_ = 0;
+  // Of verbs front-ends.
+  struct Uar {
+    UarPage* page;
+    std::vector<NicQueuePair*> queue_pairs;
+  };
+  std::unordered_map<Qpn, std::unique_ptr<NicQueuePair>> wired_;
+  uint16_t last_wired_ = 0;
+  std::vector<std::unique_ptr<NicCompletionQueue>> completion_queues_;
+  std::vector<std::unique_ptr<NicReceiveQueue>> receive_queues_;
+  uint32_t last_receive_queue_ = 0;
+  std::vector<Uar> uars_;
+  std::vector<NicQueuePair*> responding_;
+  uint64_t doorbells_checked_ns_ = 0;
 };
 
 }  // namespace ringer::sim

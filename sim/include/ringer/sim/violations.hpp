@@ -20,6 +20,7 @@ enum class ViolationKind {
   wqe_index_mismatch,        ///< control segment's index is not the slot's: stale or overwritten
   wqe_malformed,             ///< wrong qpn, opcode, segment count or segment
   wqe_changed,               ///< bytes changed between fetch and execution
+  doorbell_missing,          ///< the record has moved and nobody has rung for a long time
   cq_overrun,                ///< a CQE would have overwritten one that nobody has consumed
 };
 

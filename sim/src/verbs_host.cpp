@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <cstdio>
+#include <thread>
+
+#include <sched.h>
+
+#include <ringer/control_plane.hpp>
+#include <ringer/sim/fabric.hpp>
+#include <ringer/sim/verbs_host.hpp>
+
+#include "packet_links.hpp"
+#include "wire_engine.hpp"
+
+namespace ringer::sim {
+
+namespace {
+
+constexpr uint32_t kPacketBudget = 256;  // of a link, a turn
+constexpr uint32_t kWqeBudget = 256;
+constexpr uint64_t kLookAroundNs = 1'000'000;
+
+// How long the NIC's thread sleeps when there is nothing to do. While the application drives the
+// NIC itself, the thread would only be in its way.
+constexpr uint64_t kDrivenNapNs = 1'000'000;
+constexpr uint32_t kSpinTurns = 64;
+constexpr uint64_t kShortNapNs = 20'000;
+constexpr uint64_t kLongNapNs = 5'000'000;
+constexpr uint64_t kLongAfterNs = 100'000'000;
+
+}  // namespace
+
+struct VerbsHost::State {
+  PacketLinks links;
+  Fabric fabric;
+  uint32_t nics;
+  std::atomic<uint64_t> drives{0};
+  uint64_t looked_ns = 0;
+  uint64_t violations_told = 0;
+  std::jthread thread;  // last: it uses what is above
+
+  explicit State(uint32_t count) : fabric(config(links)), nics(count) {
+    for (uint32_t i = 0; i < nics; ++i) fabric.nic(i);
+    thread = std::jthread([this](const std::stop_token& stop) { run(stop); });
+  }
+
+  static NicConfig config(PacketLinks& links) {
+    NicConfig config;
+    config.links = &links;
+    config.max_queue_pairs = 8;  // native ones: none
+    return config;
+  }
+
+  bool turn() {
+    const uint64_t now = now_ns();
+    if (now - looked_ns > kLookAroundNs) {
+      looked_ns = now;
+      links.look_around([this](uint32_t process) {
+        for (uint32_t i = 0; i < nics; ++i) fabric.nic_at(i).forget_process(process);
+      });
+    }
+    bool any = links.receive(kPacketBudget, [this](const uint8_t* packet, uint32_t bytes) {
+      PacketHead head;
+      std::memcpy(&head, packet, sizeof(head));
+      const uint32_t nic = (head.dlid - uint32_t{1}) / kMaxPorts;
+      if (nic < nics) fabric.nic_at(nic).take_packet(packet, bytes);
+    });
+    return fabric.step_ungated(kWqeBudget) || any;
+  }
+
+  void run(const std::stop_token& stop) {
+    const std::stop_callback wake_up(stop, [this] { links.wake(); });
+    uint64_t driven = 0;
+    uint64_t idle_since_ns = 0;
+    uint32_t idle_turns = 0;
+    while (!stop.stop_requested()) {
+      const uint64_t drives_now = drives.load(std::memory_order_relaxed);
+      const bool any = fabric.gate().engine_turn([this] { return turn(); });
+      tell_violations();
+      if (any) {
+        idle_turns = 0;
+        idle_since_ns = 0;
+      } else if (drives_now != driven) {
+        driven = drives_now;
+        nap(kDrivenNapNs);
+      } else if (++idle_turns < kSpinTurns) {
+        std::this_thread::yield();
+      } else {
+        if (idle_since_ns == 0) idle_since_ns = now_ns();
+        nap(now_ns() - idle_since_ns > kLongAfterNs ? kLongNapNs : kShortNapNs);
+      }
+    }
+  }
+
+  void nap(uint64_t ns) {
+    bool waiting = false;
+    fabric.gate().engine_turn([&] {
+      links.ask_to_be_woken();
+      waiting = links.packets_waiting();
+      return false;
+    });
+    if (!waiting && links.sleep(ns)) looked_ns = 0;
+  }
+
+  void tell_violations() {
+    const uint64_t count = fabric.violation_count();
+    if (count == violations_told) return;
+    const std::vector<Violation> all = fabric.violations();
+    for (uint64_t i = violations_told; i < all.size(); ++i) {
+      std::fprintf(stderr, "ringer: %s\n", to_string(all[i]).c_str());
+    }
+    violations_told = count;
+  }
+};
+
+VerbsHost::VerbsHost(uint32_t nics) : state_(std::make_unique<State>(nics)) {}
+VerbsHost::~VerbsHost() = default;
+
+Nic& VerbsHost::nic(uint32_t number) {
+  if (number >= state_->nics)
+    throw BackendError("open device: no device " + std::to_string(number));
+  return state_->fabric.nic(number);
+}
+
+void VerbsHost::drive() {
+  State& s = *state_;
+  s.drives.fetch_add(1, std::memory_order_relaxed);
+  bool any = false;
+  s.fabric.gate().try_engine_turn([&] { any = s.turn(); });
+  if (!any) sched_yield();
+}
+
+void VerbsHost::abandon() {
+  state_->links.abandon();
+  state_->thread.detach();
+  (void)state_.release();
+}
+
+}  // namespace ringer::sim

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: Apache-2.0
+// The responder: requests of peers, done in their order, and the answers that are owed for them.
+#include <algorithm>
+#include <cstring>
+
+#include <ringer/control_plane.hpp>
+
+#include "packet_links.hpp"
+#include "wire_engine.hpp"
+
+namespace ringer::sim {
+
+namespace {
+
+using mlx5::CqeOpcode;
+using mlx5::Syndrome;
+
+constexpr uint32_t kGrhBytes = 40;  // room for a global route header in front of each datagram
+constexpr uint32_t kWithGrh = 1u << 28;
+
+bool takes_packets(const NicQueuePair& qp) {
+  const QueuePairState state = qp.wire->attributes.state;
+  return state == QueuePairState::rtr || state == QueuePairState::rts ||
+         state == QueuePairState::sqd || state == QueuePairState::sqe;
+}
+
+bool is_answer(uint8_t opcode) {
+  const auto op = static_cast<PacketOp>(opcode & 0x1f);
+  return opcode == kNobodyPacket ||
+         (opcode != kExtendedAtomicPacket && op >= PacketOp::read_response_first &&
+          op <= PacketOp::atomic_acknowledge);
+}
+
+// Of a message's packets.
+bool begins(PacketOp op) {
+  return op == PacketOp::send_first || op == PacketOp::send_only || op == PacketOp::send_only_imm ||
+         op == PacketOp::send_only_invalidate || op == PacketOp::write_first ||
+         op == PacketOp::write_only || op == PacketOp::write_only_imm;
+}
+bool ends(PacketOp op) {
+  return op != PacketOp::send_first && op != PacketOp::send_middle && op != PacketOp::write_first &&
+         op != PacketOp::write_middle;
+}
+bool carries_word(PacketOp op) {  // ImmDt or IETH
+  return op == PacketOp::send_last_imm || op == PacketOp::send_only_imm ||
+         op == PacketOp::write_last_imm || op == PacketOp::write_only_imm ||
+         op == PacketOp::send_last_invalidate || op == PacketOp::send_only_invalidate;
+}
+
+bool is_reliable(Transport transport) {
+  return transport != Transport::uc && transport != Transport::ud;
+}
+
+}  // namespace
+
+void WireEngine::take_packet(const uint8_t* packet, uint32_t bytes) {
+  Arrived arrived{{}, {}, PacketReader(packet, bytes)};
+  if (!arrived.rest.take(arrived.head) || !arrived.rest.take(arrived.base)) return;
+  NicQueuePair* qp = nic_.find_wired(arrived.base.remote_qpn.value() & 0xffffff);
+  if (is_answer(arrived.base.opcode)) {
+    if (qp != nullptr) take_answer(*qp, arrived);
+    return;
+  }
+  if (qp == nullptr || !takes_packets(*qp)) return say_nobody(qp, arrived);
+  if (qp->wire->setup.transport == Transport::ud) return take_datagram(*qp, arrived);
+  take_request(*qp, arrived);
+}
+
+// The sender of a reliable request need not find out by his timer alone. Behind the answers that he
+// is still owed.
+void WireEngine::say_nobody(NicQueuePair* qp, const Arrived& packet) {
+  const uint8_t family = packet.base.opcode & 0xe0;
+  if (family == kUcPackets || family == kUdPackets) return;
+  if (qp != nullptr && !qp->wire->responses.empty()) {
+    Response response{Response::Kind::nobody, 0, packet.psn()};
+    response.refused = packet.head;
+    return owe(*qp, response);
+  }
+  send_nobody(packet.head, packet.base.remote_qpn.value() & 0xffffff, packet.psn());
+}
+
+// False: no room.
+bool WireEngine::send_nobody(const PacketHead& refused, Qpn qpn, uint32_t psn) {
+  uint8_t* packet = nullptr;
+  const uint32_t process = refused.source_qpn >> 16;
+  const auto room = nic_.config_.links->reserve(process, kHeadBytes, &packet);
+  if (packet == nullptr) return room == PacketLinks::Room::nobody;
+  PacketWriter writer(packet);
+  writer.put(PacketHead{kHeadBytes, refused.dlid, refused.slid, qpn, refused.attempt, 0});
+  writer.put(
+      BaseHeader{kNobodyPacket, 0, Be16::of(0xffff), Be32::of(refused.source_qpn), Be32::of(psn)});
+  nic_.config_.links->commit(process, kHeadBytes);
+  return true;
+}
+
+NicReceiveQueue* WireEngine::receive_queue_of(NicQueuePair& qp, Arrived& packet,
+                                              uint32_t* xrc_srqn) {
+  if (qp.wire->setup.transport != Transport::xrc_target) return qp.receive;
+  Be32 number;
+  if (!packet.rest.take(number)) return nullptr;
+  *xrc_srqn = number.value() & 0xffffff;
+  for (const auto& queue : nic_.receive_queues_) {
+    if (queue->number == *xrc_srqn && queue->cq != nullptr &&
+        queue->xrc_domain == qp.wire->setup.xrc_domain) {
+      return queue.get();
+    }
+  }
+  return nullptr;
+}
+
+void WireEngine::take_request(NicQueuePair& qp, Arrived& packet) {
+  WireQueuePair& wire = *qp.wire;
+  // Beyond a request that was not ready: it comes again.
+  if (compare_psn(packet.psn(), wire.expected_psn) != 0) return;
+  if (!wire.established && wire.attributes.state == QueuePairState::rtr) {
+    wire.established = true;
+    if (wire.setup.events != nullptr) {
+      wire.setup.events->async(AsyncEvent::communication_established, wire.setup.cookie);
+    }
+  }
+  uint32_t srqn = 0;
+  NicReceiveQueue* queue = receive_queue_of(qp, packet, &srqn);
+  if (queue == nullptr) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome::local_qp_operation);
+  }
+  if (packet.base.opcode == kExtendedAtomicPacket) return take_extended_atomic(qp, packet);
+  const PacketOp op = packet.op();
+  if (op == PacketOp::read_request) return take_read(qp, packet);
+  if (op == PacketOp::compare_swap || op == PacketOp::fetch_add) return take_atomic(qp, packet);
+  const bool write = op >= PacketOp::write_first && op <= PacketOp::write_only_imm;
+  if (!begins(op) && !wire.incoming.open && !is_reliable(wire.setup.transport)) {
+    wire.expected_psn = (wire.expected_psn + 1) & kPsnMask;  // its first packet was dropped
+    return;
+  }
+  if (begins(op) == wire.incoming.open || (wire.incoming.open && wire.incoming.is_write != write)) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome::local_qp_operation);
+  }
+  Be32 imm{};
+  if (write) {
+    take_write(qp, *queue, packet, imm);
+  } else {
+    if (carries_word(op) && !packet.rest.take(imm)) return;
+    take_send(qp, *queue, packet, imm);
+  }
+}
+
+// Takes a receive WQE for the message at hand. False: there is none.
+bool WireEngine::begin_receive(NicQueuePair& qp, NicReceiveQueue& queue) {
+  if (!queue.ready()) return false;
+  IncomingMessage& m = qp.wire->incoming;
+  const NicReceiveQueue::Taken taken = queue.take();
+  m.has_receive = true;
+  m.receive_index = taken.index;
+  m.cq = queue.cq != nullptr ? queue.cq : qp.receive_cq;
+  m.user_index = queue.cq != nullptr ? queue.user_index : qp.wire->setup.user_index;
+  uint32_t count = 0;
+  m.room = 0;
+  m.receive_error = Syndrome{};
+  for (uint32_t i = 0; i < taken.count; ++i) {
+    mlx5::DataSeg seg;
+    std::memcpy(&seg, taken.entries + size_t{i} * sizeof(seg), sizeof(seg));
+    if (seg.lkey.value() == mlx5::kInvalidKey) break;
+    if (seg.byte_count.value() == 0) continue;
+    const MemoryKeys::Want want{seg.lkey.value(), seg.addr.value(), seg.byte_count.value(),
+                                access::local_write, queue.protection_domain};
+    if (nic_.keys_.check(want, &m.pieces[count].address) != MemoryKeys::Check::ok) {
+      m.receive_error = Syndrome::local_protection;
+      break;
+    }
+    m.pieces[count].bytes = seg.byte_count.value();
+    m.room += m.pieces[count++].bytes;
+  }
+  m.cursor = {m.pieces, count};
+  return true;
+}
+
+void WireEngine::take_send(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm) {
+  WireQueuePair& wire = *qp.wire;
+  IncomingMessage& m = wire.incoming;
+  const PacketOp op = packet.op();
+  if (begins(op)) {
+    m.open = false;
+    m.is_write = false;
+    m.total = 0;
+    m.first_psn = packet.psn();
+    if (!begin_receive(qp, queue)) return not_ready(qp, packet);
+    m.open = true;
+  }
+  const uint32_t bytes = packet.rest.left();
+  if (m.receive_error == Syndrome{} && m.total + bytes > m.room) {
+    m.receive_error = Syndrome::local_length;
+  }
+  if (m.receive_error != Syndrome{} && bytes != 0) {
+    const bool length = m.receive_error == Syndrome::local_length;
+    return refuse(qp, packet, length ? kNakInvalidRequest : kNakRemoteOperation, m.receive_error);
+  }
+  m.cursor.copy_from(packet.rest.rest(), bytes);
+  m.total += bytes;
+  if (!ends(op)) {
+    wire.expected_psn = (wire.expected_psn + 1) & kPsnMask;
+    return;
+  }
+  CqeOpcode opcode = CqeOpcode::responder_send;
+  if (op == PacketOp::send_last_imm || op == PacketOp::send_only_imm) {
+    opcode = CqeOpcode::responder_send_imm;
+  } else if (carries_word(op)) {
+    opcode = CqeOpcode::responder_send_invalidate;
+    nic_.invalidate(imm.value());
+  }
+  complete_receive(qp, packet, opcode, imm);
+  end_message(qp, packet);
+}
+
+void WireEngine::take_write(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm) {
+  WireQueuePair& wire = *qp.wire;
+  IncomingMessage& m = wire.incoming;
+  const PacketOp op = packet.op();
+  if (begins(op)) {
+    RdmaHeader header;
+    if (!packet.rest.take(header)) return;
+    m.is_write = true;
+    m.has_receive = false;
+    m.total = 0;
+    m.first_psn = packet.psn();
+    m.write_left = header.bytes.value();
+    m.write_at = nullptr;
+    const MemoryKeys::Want want{header.rkey.value(), address_in(header.address), m.write_left,
+                                access::remote_write, qp.protection_domain};
+    const bool allowed = (wire.attributes.access & access::remote_write) != 0;
+    if (m.write_left != 0 &&
+        (!allowed || nic_.keys_.check(want, &m.write_at) != MemoryKeys::Check::ok)) {
+      return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
+    }
+    m.open = true;
+  }
+  const bool with_imm = carries_word(op);
+  if (with_imm && !packet.rest.take(imm)) return;
+  const uint32_t bytes = packet.rest.left();
+  if (bytes > m.write_left || (ends(op) && bytes != m.write_left)) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
+  if (with_imm && !begin_receive(qp, queue)) return not_ready(qp, packet);
+  move_bytes(m.write_at, packet.rest.rest(), bytes);
+  m.write_at += bytes;
+  m.write_left -= bytes;
+  m.total += bytes;
+  if (!ends(op)) {
+    wire.expected_psn = (wire.expected_psn + 1) & kPsnMask;
+    return;
+  }
+  if (with_imm) complete_receive(qp, packet, CqeOpcode::responder_write_imm, imm);
+  end_message(qp, packet);
+}
+
+void WireEngine::take_read(NicQueuePair& qp, Arrived& packet) {
+  WireQueuePair& wire = *qp.wire;
+  RdmaHeader header;
+  if (!packet.rest.take(header)) return;
+  const uint32_t bytes = header.bytes.value();
+  uint8_t* from = nullptr;
+  const MemoryKeys::Want want{header.rkey.value(), address_in(header.address), bytes,
+                              access::remote_read, qp.protection_domain};
+  const bool allowed = (wire.attributes.access & access::remote_read) != 0;
+  if (!is_reliable(wire.setup.transport) || wire.incoming.open) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
+  if (!allowed || (bytes != 0 && nic_.keys_.check(want, &from) != MemoryKeys::Check::ok)) {
+    return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
+  }
+  const uint32_t mtu = wire.attributes.mtu_bytes;
+  wire.msn = (wire.msn + 1) & kPsnMask;
+  owe(qp, {Response::Kind::read, kAckSyndrome, packet.psn(), wire.msn, from, bytes});
+  const uint32_t packets = bytes == 0 ? 1 : (bytes + mtu - 1) / mtu;
+  wire.expected_psn = (wire.expected_psn + packets) & kPsnMask;
+}
+
+void WireEngine::perform_atomic(NicQueuePair& qp, const Arrived& packet, uint64_t address,
+                                uint32_t rkey, const AtomicKind& kind, const uint8_t* operands) {
+  WireQueuePair& wire = *qp.wire;
+  uint8_t* word = nullptr;
+  const MemoryKeys::Want want{rkey, address, kind.bytes, access::remote_atomic,
+                              qp.protection_domain};
+  const bool allowed = (wire.attributes.access & access::remote_atomic) != 0;
+  if (address % kind.bytes != 0 || !is_reliable(wire.setup.transport)) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
+  if (!allowed || nic_.keys_.check(want, &word) != MemoryKeys::Check::ok) {
+    return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
+  }
+  Response response{Response::Kind::atomic, kAckSyndrome, packet.psn()};
+  response.value = apply_atomic(word, kind, operands);
+  response.msn = wire.msn = (wire.msn + 1) & kPsnMask;
+  wire.expected_psn = (wire.expected_psn + 1) & kPsnMask;
+  owe(qp, response);
+}
+
+void WireEngine::take_atomic(NicQueuePair& qp, Arrived& packet) {
+  AtomicHeader header;
+  if (!packet.rest.take(header)) return;
+  const AtomicKind kind{packet.op() == PacketOp::fetch_add, false, 8};
+  perform_atomic(qp, packet, address_in(header.address), header.rkey.value(), kind,
+                 header.operands);
+}
+
+void WireEngine::take_extended_atomic(NicQueuePair& qp, Arrived& packet) {
+  ExtendedAtomicHeader header;
+  if (!packet.rest.take(header) || (header.bytes != 4 && header.bytes != 8)) return;
+  const AtomicKind kind{header.is_add != 0, true, header.bytes};
+  perform_atomic(qp, packet, address_in(header.address), header.rkey.value(), kind,
+                 header.operands);
+}
+
+void WireEngine::complete_receive(NicQueuePair& qp, const Arrived& packet, CqeOpcode opcode,
+                                  Be32 imm) {
+  IncomingMessage& m = qp.wire->incoming;
+  NicExecutor::CqeFields fields{
+      opcode, m.receive_index, qp.qpn, static_cast<uint32_t>(m.total), imm, 0};
+  fields.user_index = m.user_index;
+  fields.solicited = packet.solicited();
+  fields.slid = packet.head.slid;
+  m.has_receive = false;
+  NicExecutor::write_cqe(nic_, qp, *m.cq, fields);
+}
+
+void WireEngine::end_message(NicQueuePair& qp, const Arrived& packet) {
+  WireQueuePair& wire = *qp.wire;
+  wire.incoming.open = false;
+  wire.expected_psn = (wire.expected_psn + 1) & kPsnMask;
+  wire.msn = (wire.msn + 1) & kPsnMask;
+  if ((packet.base.ack_psn.value() & kAckRequest) == 0) return;
+  // One answer stands for all before it.
+  if (!wire.responses.empty() && wire.responses.back().kind == Response::Kind::ack) {
+    wire.responses.back().psn = packet.psn();
+    wire.responses.back().msn = wire.msn;
+    return;
+  }
+  owe(qp, {Response::Kind::ack, kAckSyndrome, packet.psn(), wire.msn});
+}
+
+// The message comes again from its first packet on.
+void WireEngine::not_ready(NicQueuePair& qp, const Arrived&) {
+  WireQueuePair& wire = *qp.wire;
+  IncomingMessage& m = wire.incoming;
+  m.open = false;
+  if (!is_reliable(wire.setup.transport)) {
+    wire.expected_psn = (wire.expected_psn + 1) & kPsnMask;  // dropped
+    return;
+  }
+  wire.expected_psn = m.first_psn;
+  const auto syndrome = static_cast<uint8_t>(kRnrSyndrome | (wire.attributes.min_rnr_timer & 0x1f));
+  owe(qp, {Response::Kind::nak, syndrome, m.first_psn, wire.msn});
+}
+
+// A responder that refuses a request goes to error itself (InfiniBand class C responder errors).
+void WireEngine::refuse(NicQueuePair& qp, const Arrived& packet, uint8_t nak,
+                        Syndrome receive_error) {
+  WireQueuePair& wire = *qp.wire;
+  IncomingMessage& m = wire.incoming;
+  if (m.open && m.has_receive) {
+    NicExecutor::CqeFields fields{
+        CqeOpcode::responder_error,          m.receive_index, qp.qpn, 0, {},
+        static_cast<uint32_t>(receive_error)};
+    fields.user_index = m.user_index;
+    NicExecutor::write_cqe(nic_, qp, *m.cq, fields);
+  }
+  m.open = m.has_receive = false;
+  if (is_reliable(wire.setup.transport)) {
+    owe(qp, {Response::Kind::nak, nak, packet.psn(), wire.msn});
+  }
+  if (wire.setup.events != nullptr) {
+    wire.setup.events->async(
+        nak == kNakRemoteAccess ? AsyncEvent::qp_access_error : AsyncEvent::qp_request_error,
+        wire.setup.cookie);
+  }
+  executor_.enter_error(qp);
+}
+
+void WireEngine::take_datagram(NicQueuePair& qp, Arrived& packet) {
+  WireQueuePair& wire = *qp.wire;
+  IncomingMessage& m = wire.incoming;
+  DatagramHeader header;
+  if (!packet.rest.take(header) || header.qkey.value() != wire.attributes.qkey) return;
+  const bool with_imm = carries_word(packet.op());
+  Be32 imm{};
+  if (with_imm && !packet.rest.take(imm)) return;
+  if (!begin_receive(qp, *qp.receive)) return;  // dropped
+  const uint32_t bytes = packet.rest.left();
+  m.open = true;
+  if (m.receive_error == Syndrome{} && kGrhBytes + bytes > m.room) {
+    m.receive_error = Syndrome::local_length;
+  }
+  if (m.receive_error != Syndrome{}) return refuse(qp, packet, 0, m.receive_error);
+  m.cursor.skip(kGrhBytes);
+  m.cursor.copy_from(packet.rest.rest(), bytes);
+  m.open = false;
+  NicExecutor::CqeFields fields{
+      with_imm ? CqeOpcode::responder_send_imm : CqeOpcode::responder_send,
+      m.receive_index,
+      qp.qpn,
+      kGrhBytes + bytes,
+      imm,
+      0};
+  fields.user_index = m.user_index;
+  fields.solicited = packet.solicited();
+  fields.slid = packet.head.slid;
+  fields.flags_rqpn = header.source_qpn.value() & 0xffffff;
+  NicExecutor::write_cqe(nic_, qp, *m.cq, fields);
+}
+
+void WireEngine::owe(NicQueuePair& qp, const Response& response) {
+  WireQueuePair& wire = *qp.wire;
+  wire.responses.push_back(response);
+  if (wire.responding) return;
+  wire.responding = true;
+  nic_.responding_.push_back(&qp);
+}
+
+bool WireEngine::respond() {
+  bool any = false;
+  std::erase_if(nic_.responding_, [&](NicQueuePair* qp) {
+    any = answer(*qp) || any;
+    qp->wire->responding = !qp->wire->responses.empty();
+    return !qp->wire->responding;
+  });
+  return any;
+}
+
+// As far as the link has room. True if anything was sent.
+bool WireEngine::answer(NicQueuePair& qp) {
+  WireQueuePair& wire = *qp.wire;
+  bool any = false;
+  while (!wire.responses.empty() && answer_with(qp, wire.responses.front())) {
+    any = true;
+    Response& front = wire.responses.front();
+    if (front.kind != Response::Kind::read || front.left == 0) wire.responses.pop_front();
+  }
+  return any;
+}
+
+// One packet of it. False: no room. To nobody, it counts as sent.
+bool WireEngine::answer_with(NicQueuePair& qp, Response& response) {
+  if (response.kind == Response::Kind::nobody) {
+    return send_nobody(response.refused, qp.qpn, response.psn);
+  }
+  const WireQueuePair& wire = *qp.wire;
+  const uint8_t family = wire.setup.transport == Transport::xrc_target ? kXrcPackets : kRcPackets;
+  const uint32_t payload =
+      response.kind == Response::Kind::read
+          ? static_cast<uint32_t>(std::min<uint64_t>(response.left, wire.attributes.mtu_bytes))
+          : 0;
+  PacketOp op = PacketOp::acknowledge;
+  if (response.kind == Response::Kind::atomic) op = PacketOp::atomic_acknowledge;
+  if (response.kind == Response::Kind::read) {
+    const bool last = payload == response.left;
+    op = response.begun ? (last ? PacketOp::read_response_last : PacketOp::read_response_middle)
+                        : (last ? PacketOp::read_response_only : PacketOp::read_response_first);
+  }
+  uint32_t bytes = kHeadBytes + payload;
+  if (op != PacketOp::read_response_middle) bytes += sizeof(AckHeader);
+  if (op == PacketOp::atomic_acknowledge) bytes += sizeof(Be64);
+  bool nobody;
+  uint8_t* at = begin_packet(wire.attributes.remote_qpn, wire.attributes.remote_lid, qp, bytes,
+                             static_cast<uint8_t>(family | static_cast<uint8_t>(op)), response.psn,
+                             false, &nobody);
+  if (at == nullptr && !nobody) return false;
+  if (at != nullptr) {
+    PacketWriter writer(at);
+    if (op != PacketOp::read_response_middle) {
+      writer.put(AckHeader{Be32::of((uint32_t{response.syndrome} << 24) | response.msn)});
+    }
+    if (op == PacketOp::atomic_acknowledge) writer.put(Be64::of(response.value));
+    if (payload != 0) std::memcpy(writer.rest(), response.data, payload);
+    nic_.config_.links->commit(wire.attributes.remote_qpn >> 16, bytes);
+  }
+  response.begun = true;
+  response.data += payload;
+  response.left -= payload;
+  response.psn = (response.psn + 1) & kPsnMask;
+  return true;
+}
+
+}  // namespace ringer::sim
