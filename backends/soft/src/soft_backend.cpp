@@ -3,8 +3,7 @@
 #include <cstring>
 #include <optional>
 
-#include <ringer/endpoint.hpp>
-#include <ringer/host_platform.hpp>
+#include <ringer/host_queue.hpp>
 #include <ringer/soft/soft_backend.hpp>
 
 namespace ringer::soft {
@@ -12,7 +11,6 @@ namespace ringer::soft {
 namespace {
 
 using Wire = mlx5::Wire;
-using HostPolicy = QueuePolicy<Sharing::exclusive, Placement::host>;
 
 // Rings start out as noise, so that nothing works by finding zeros.
 constexpr int kPoison = 0xa5;
@@ -106,8 +104,13 @@ class SoftMemoryRegion : public MemoryRegion {
 class SoftQueuePair : public QueuePair {
  public:
   SoftQueuePair(sim::Fabric& fabric, sim::Nic& nic, const QueuePairConfig& config)
-      : fabric_(fabric), nic_(nic), config_(config), memory_(config), view_(create()) {
-    if (memory_.host_reachable()) queue_.emplace(HostPlatform{}, view_);
+      : fabric_(fabric),
+        nic_(nic),
+        config_(config),
+        memory_(config),
+        view_(create()),
+        receiver_(view_, receive_rings()) {
+    if (memory_.host_reachable()) poster_.emplace(view_);
   }
   ~SoftQueuePair() override { nic_.destroy_queue_pair(view_.qpn); }
   SoftQueuePair(const SoftQueuePair&) = delete;
@@ -129,27 +132,7 @@ class SoftQueuePair : public QueuePair {
   }
 
   PostOutcome post(std::span<const WorkRequest> requests) override {
-    if (Status status = queue_->completions().poll(); !status.ok()) return {status, 0};
-    const auto too_large = [](const WorkRequest& r) { return r.bytes > Wire::kMaxMessageBytes; };
-    if (std::any_of(requests.begin(), requests.end(), too_large)) {
-      return {make_status(StatusCode::invalid), 0};
-    }
-    const size_t count = std::min<size_t>(requests.size(), queue_->credit());
-    size_t posted = 0;
-    while (posted < count) {
-      const auto n =
-          static_cast<uint32_t>(std::min<size_t>(count - posted, queue_->max_reservation()));
-      const Reserved reserved = queue_->try_reserve(n);
-      if (!reserved.status.ok()) return {reserved.status, posted};
-      for (uint32_t i = 0; i < n; ++i) {
-        const uint64_t index = reserved.range.base + i;
-        const bool last = posted + i + 1 == count;
-        queue_->write(index, build(requests[posted + i], index, last));
-      }
-      posted += n;
-      queue_->publish(reserved.range, posted == count, {});  // exclusive: never waits
-    }
-    return {make_status(posted < requests.size() ? StatusCode::no_credit : StatusCode::ok), posted};
+    return poster_->post(requests);
   }
 
   uint64_t outstanding(Status& status) override {
@@ -158,8 +141,7 @@ class SoftQueuePair : public QueuePair {
       status = make_status(static_cast<StatusCode>(heads.error.code));
       return heads.resv_head - nic_.executed(view_.qpn);
     }
-    status = queue_->completions().poll();
-    return queue_->resv_head() - queue_->completions().cons_idx();
+    return poster_->outstanding(status);
   }
 
   Status first_error() const override {
@@ -173,40 +155,13 @@ class SoftQueuePair : public QueuePair {
   }
 
   void post_receive(const LocalRef& buffer, uint32_t bytes) override {
-    if (receive_posted_ - receive_taken_ >= config_.rq_wqes) {
-      throw BackendError("post_receive: the receive ring of " + std::to_string(config_.rq_wqes) +
-                         " is full");
-    }
-    memory_.rq[slot_of(receive_posted_, config_.rq_wqes)] = mlx5::make_data(buffer, bytes);
-    ++receive_posted_;
-    // pairs with the NIC's read of the receive element
-    HostPlatform{}.store<Scope::sys, Order::release>(&memory_.dbr[Wire::kDbrReceive].raw,
-                                                     Wire::dbr_value(receive_posted_).raw);
+    receiver_.post(buffer, bytes);
   }
-
-  bool poll_receive(ReceiveCompletion& completion) override {
-    if (config_.rq_wqes == 0) return false;
-    const mlx5::Cqe& cqe = memory_.receive_cq[slot_of(receive_taken_, config_.rq_wqes)];
-    // pairs with the NIC's CQE write
-    const auto tail =
-        mlx5::CqeTail::of({HostPlatform{}.load<Scope::sys, Order::acquire>(&cqe.tail.raw)});
-    const bool lap = (receive_taken_ & config_.rq_wqes) != 0;
-    if (tail.opcode == mlx5::CqeOpcode::invalid || tail.owner != lap) return false;
-    completion = {
-        {}, recover_index(receive_taken_, tail.wqe_counter), cqe.byte_cnt.value(), cqe.imm.value()};
-    if (tail.is_error()) {
-      completion.status = {StatusCode::qp_error, mlx5::syndrome_of(cqe.error_word), view_.qpn,
-                           view_.peer, completion.index};
-    }
-    ++receive_taken_;
-    HostPlatform{}.store<Scope::sys, Order::release>(  // room for the NIC
-        &memory_.receive_cq_dbr[Wire::kCqDbrConsumer].raw, Wire::cq_dbr_value(receive_taken_).raw);
-    return true;
-  }
+  bool poll_receive(ReceiveCompletion& completion) override { return receiver_.poll(completion); }
 
   void abort() override {
     if (memory_.host_reachable()) {
-      queue_->completions().fail(make_status(StatusCode::aborted));
+      poster_->abort();
     } else if (memory_.read_heads().error.code == 0) {
       memory_.write_error({static_cast<uint32_t>(StatusCode::aborted), 1, 0, 0, 0});
     }
@@ -215,6 +170,16 @@ class SoftQueuePair : public QueuePair {
  private:
   static sim::CompletionRing ring_of(mlx5::Cqe* cqes, uint32_t count, Be32* dbr) {
     return {reinterpret_cast<uint8_t*>(cqes), count, sizeof(mlx5::Cqe), dbr};
+  }
+
+  ReceiveRings receive_rings() const {
+    return {reinterpret_cast<uint8_t*>(memory_.rq),
+            config_.rq_wqes,
+            sizeof(mlx5::DataSeg),
+            &memory_.dbr[Wire::kDbrReceive],
+            memory_.receive_cq,
+            config_.rq_wqes,
+            memory_.receive_cq_dbr};
   }
 
   DeviceQp create() {
@@ -249,27 +214,13 @@ class SoftQueuePair : public QueuePair {
     return view;
   }
 
-  Wire::Wqe build(const WorkRequest& r, uint64_t index, bool last) const {
-    const Wire::Head head{index, view_.qpn, Wire::signal_flags(queue_->must_signal(index, last))};
-    switch (r.kind) {
-      case WorkRequest::Kind::put:
-        return Wire::make_write(head, r.local, r.remote, r.bytes);
-      case WorkRequest::Kind::put_value:
-        return Wire::make_write_value(head, r.value, r.remote);
-      case WorkRequest::Kind::add_value:
-        return Wire::make_fetch_add(head, r.value, r.local, r.remote);
-    }
-    return Wire::make_nop(head);
-  }
-
   sim::Fabric& fabric_;
   sim::Nic& nic_;
   QueuePairConfig config_;
   QueueMemory memory_;
   DeviceQp view_;
-  std::optional<SendQueue<HostPlatform, Wire, HostPolicy>> queue_;  // if the host reaches the heads
-  uint64_t receive_posted_ = 0;
-  uint64_t receive_taken_ = 0;
+  HostReceiver receiver_;
+  std::optional<HostPoster> poster_;  // if the host reaches the heads
   bool connected_ = false;
 };
 
