@@ -30,6 +30,8 @@ const char* syndrome_name(uint32_t syndrome) {
       return "local queue pair operation error";
     case mlx5::Syndrome::local_protection:
       return "local protection error";
+    case mlx5::Syndrome::window_bind:
+      return "memory window bind error";
     case mlx5::Syndrome::flushed:
       return "work request flushed";
     case mlx5::Syndrome::bad_response:

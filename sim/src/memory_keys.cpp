@@ -41,13 +41,25 @@ uint32_t MemoryKeys::add_window(uint32_t protection_domain) {
   return key;
 }
 
+bool MemoryKeys::bind(uint32_t key, uint8_t low_byte, const MemoryRange& range, bool must_be_free) {
+  Entry* e = window(key);
+  if (e == nullptr || (must_be_free && e->range.bytes != 0)) return false;
+  e->key = (e->key & ~0xffu) | low_byte;
+  const uint32_t protection_domain = e->range.protection_domain;
+  e->range = range;
+  e->range.protection_domain = protection_domain;
+  return true;
+}
+
 void MemoryKeys::invalidate(uint32_t key) {
+  if (window(key) != nullptr) bind(key, static_cast<uint8_t>(key), {}, false);
+}
+
+MemoryKeys::Entry* MemoryKeys::window(uint32_t key) {
   const uint32_t slot = key >> 8;
-  if (slot >= entries_.size() || entries_[slot].key != key || !entries_[slot].window) return;
-  MemoryRange& range = entries_[slot].range;
-  const uint32_t protection_domain = range.protection_domain;
-  range = {};
-  range.protection_domain = protection_domain;
+  if (slot >= entries_.size() || entries_[slot].key != key || !entries_[slot].window)
+    return nullptr;
+  return &entries_[slot];
 }
 
 void MemoryKeys::change(uint32_t key, const MemoryRange& range) {
@@ -55,8 +67,11 @@ void MemoryKeys::change(uint32_t key, const MemoryRange& range) {
   entry(key, "change_range").range = range;
 }
 
+// A window's low byte is its users' business; its owner knows it by the rest.
 void MemoryKeys::remove(uint32_t key) {
-  entry(key, "deregister_memory").key = kUnused;
+  const uint32_t slot = key >> 8;
+  const bool window = slot < entries_.size() && entries_[slot].window;
+  entry(window ? entries_[slot].key : key, "deregister_memory").key = kUnused;
   free_.push_back(key >> 8);
   --live_;
 }

@@ -154,8 +154,7 @@ bool NicExecutor::write_cqe(Nic& nic, NicQueuePair& qp, NicCompletionQueue& cq,
   put(cqe.opcode_qpn, Be32::of(fields.opcode_qpn));
   std::atomic_ref(cqe.tail.raw).store(tail.word().raw, std::memory_order_release);
   ++cq.pi;
-  if (fields.solicited || tail.is_error()) cq.solicited_pi = cq.pi;
-  if (cq.events != nullptr) cq.signal_if_due();
+  cq.signal(fields.solicited || tail.is_error());
   return true;
 }
 

@@ -13,25 +13,21 @@ namespace {
 constexpr uint32_t kSolicitedOnly = 1u << 24;  // of an arm request
 constexpr uint32_t kEntryBytes = sizeof(mlx5::DataSeg);
 
-// Whether a 24-bit consumer index is behind `pi`.
-bool is_behind(uint32_t consumer, uint64_t pi) {
-  const uint32_t ahead = (static_cast<uint32_t>(pi) - consumer) & 0xffffff;
-  return ahead != 0 && ahead < 0x800000;
-}
-
 }  // namespace
 
-// An arm request is {sequence, which, consumer index}: there is an event as soon as a CQE at that
-// index or behind it is there, be it older than the request.
-void NicCompletionQueue::signal_if_due() {
+// The next CQE after an arm request is an event. Whoever arms polls once more before he waits:
+// either he sees our CQE, or we see his request; pairs with the barrier in his arm call.
+void NicCompletionQueue::signal(bool solicited) {
+  if (events == nullptr) return;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   uint32_t raw = arm_word().load(std::memory_order_acquire);
   if (raw == kUnarmed) return;
-  const uint32_t request = Be32{raw}.value();
-  const uint64_t end = (request & kSolicitedOnly) != 0 ? solicited_pi : pi;
-  if (!is_behind(request & 0xffffff, end)) return;
-  // Re-armed meanwhile: the next look will see.
-  if (!arm_word().compare_exchange_strong(raw, kUnarmed, std::memory_order_acq_rel)) return;
-  events->completion(cookie);
+  if ((Be32{raw}.value() & kSolicitedOnly) != 0 && !solicited) return;
+  if (arm_word().compare_exchange_strong(raw, kUnarmed, std::memory_order_acq_rel)) {
+    events->completion(cookie);
+  } else {
+    signal(solicited);  // armed again meanwhile
+  }
 }
 
 NicReceiveQueue::Taken NicReceiveQueue::take() {

@@ -20,8 +20,7 @@ class NicCompletionQueue {
 
   CompletionRing ring;
   uint32_t number = 0;
-  uint64_t pi = 0;            ///< CQEs written
-  uint64_t solicited_pi = 0;  ///< up to the last one that was solicited, or an error
+  uint64_t pi = 0;  ///< CQEs written
   NicEvents* events = nullptr;
   void* cookie = nullptr;
 
@@ -38,8 +37,8 @@ class NicCompletionQueue {
   bool armed() const {
     return events != nullptr && arm_word().load(std::memory_order_relaxed) != kUnarmed;
   }
-  /// Tells of a CQE that somebody waits for.
-  void signal_if_due();
+  /// A CQE has been written; `solicited`, or an error. Tells whoever has armed the queue.
+  void signal(bool solicited);
 
  private:
   std::atomic_ref<uint32_t> arm_word() const { return std::atomic_ref(ring.dbr[1].raw); }

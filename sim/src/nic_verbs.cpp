@@ -18,6 +18,7 @@ constexpr uint16_t kFirstWired = 0x40;  // of the process's part of a queue pair
 constexpr uint32_t kFirstRegister = 0x800 / 8;
 constexpr uint32_t kRegisterStride = 0x100 / 8;
 constexpr uint32_t kUarWords = 4096 / 8;
+constexpr uint32_t kPortMtuBytes = 4096;  // of datagrams; a connection has agreed on one
 constexpr uint64_t kDoorbellCheckNs = 100'000'000;
 constexpr uint64_t kDoorbellMissingNs = 1'000'000'000;
 
@@ -59,6 +60,11 @@ NicCompletionQueue* Nic::create_completion_queue(const CompletionRing& ring, uin
 // new ring under its own indices.
 void Nic::resize_completion_queue(NicCompletionQueue* queue, const CompletionRing& ring) {
   const Gate::Control control(fabric_.gate());
+  const Be32 consumer{std::atomic_ref(queue->ring.dbr[mlx5::Wire::kCqDbrConsumer].raw)
+                          .load(std::memory_order_acquire)};  // pairs with the poller's release
+  if (((queue->pi - consumer.value()) & 0xffffff) > ring.count) {
+    throw BackendError("resize_cq: more completions wait than the new queue holds");
+  }
   mlx5::Cqe& last = queue->slot(queue->pi);
   const mlx5::CqeTail tail{0, mlx5::CqeOpcode::resize_cq, (queue->pi & queue->ring.count) != 0};
   std::atomic_ref(last.tail.raw).store(tail.word().raw, std::memory_order_release);
@@ -205,6 +211,7 @@ void Nic::modify_queue_pair(Qpn qpn, const VerbsQueuePairAttributes& attributes)
   if (after == QueuePairState::reset) reset(qp);
   WireQueuePair& wire = *qp.wire;
   wire.attributes = attributes;
+  if (wire.setup.transport == Transport::ud) wire.attributes.mtu_bytes = kPortMtuBytes;
   if (after == QueuePairState::error && before != QueuePairState::error) {
     NicExecutor(*this).enter_error(qp);
   }
@@ -231,6 +238,11 @@ void Nic::take_packet(const uint8_t* packet, uint32_t bytes) {
   WireEngine(*this, executor).take_packet(packet, bytes);
 }
 
+bool Nic::awaited() const {
+  return std::any_of(completion_queues_.begin(), completion_queues_.end(),
+                     [](const auto& queue) { return queue->armed(); });
+}
+
 void Nic::forget_process(uint32_t process) {
   NicExecutor executor(*this);
   WireEngine(*this, executor).forget_process(process);
@@ -254,9 +266,6 @@ bool Nic::see_uars() {
     count(counters_.doorbells, 1);
     for (NicQueuePair* qp : uar.queue_pairs) see_record(*qp);
     any = true;
-  }
-  for (const auto& queue : completion_queues_) {
-    if (queue->armed()) queue->signal_if_due();
   }
   look_for_lost_doorbells();
   return any;

@@ -20,10 +20,12 @@ constexpr uint32_t kPacketBudget = 256;  // of a link, a turn
 constexpr uint32_t kWqeBudget = 256;
 constexpr uint64_t kLookAroundNs = 1'000'000;
 
-// How long the NIC's thread sleeps when there is nothing to do. While the application drives the
-// NIC itself, the thread would only be in its way.
-constexpr uint64_t kDrivenNapNs = 1'000'000;
-constexpr uint32_t kSpinTurns = 64;
+// How the NIC's thread waits when there is nothing to do. While the application drives the NIC
+// itself the thread would only be in its way: it looks now and then, for an application that
+// watches memory instead. Else it stays awake for a while after the last work, then sleeps until
+// woken, or, since nobody tells of doorbells, for a short time, in the end a longer one.
+constexpr uint64_t kDrivenNapNs = 50'000;
+constexpr uint64_t kAwakeNs = 50'000;
 constexpr uint64_t kShortNapNs = 20'000;
 constexpr uint64_t kLongNapNs = 5'000'000;
 constexpr uint64_t kLongAfterNs = 100'000'000;
@@ -71,25 +73,45 @@ struct VerbsHost::State {
   void run(const std::stop_token& stop) {
     const std::stop_callback wake_up(stop, [this] { links.wake(); });
     uint64_t driven = 0;
-    uint64_t idle_since_ns = 0;
-    uint32_t idle_turns = 0;
+    uint64_t worked_ns = now_ns();
     while (!stop.stop_requested()) {
-      const uint64_t drives_now = drives.load(std::memory_order_relaxed);
-      const bool any = fabric.gate().engine_turn([this] { return turn(); });
+      bool waits = false;
+      const bool any = fabric.gate().engine_turn([&] {
+        const bool worked = turn();
+        waits = awaited();
+        return worked;
+      });
       tell_violations();
+      const uint64_t drives_now = drives.load(std::memory_order_relaxed);
+      const uint64_t now = now_ns();
       if (any) {
-        idle_turns = 0;
-        idle_since_ns = 0;
-      } else if (drives_now != driven) {
-        driven = drives_now;
-        nap(kDrivenNapNs);
-      } else if (++idle_turns < kSpinTurns) {
+        worked_ns = now;
+      } else if (drives_now != driven && !waits) {
+        if (links.sleep(kDrivenNapNs)) looked_ns = 0;
+        worked_ns = now;
+      } else if (now - worked_ns < kAwakeNs) {
         std::this_thread::yield();
       } else {
-        if (idle_since_ns == 0) idle_since_ns = now_ns();
-        nap(now_ns() - idle_since_ns > kLongAfterNs ? kLongNapNs : kShortNapNs);
+        nap(now - worked_ns > kLongAfterNs ? kLongNapNs : kShortNapNs);
       }
+      driven = drives_now;
     }
+  }
+
+  // The application runs the engine while it polls, and leaves it to the thread when it sleeps
+  // until an event: then packets must wake the thread.
+  bool turn_for_application() {
+    bool any = turn();
+    if (!awaited()) return any;
+    links.ask_to_be_woken();
+    while (links.packets_waiting()) any = turn() || any;
+    return any;
+  }
+
+  bool awaited() {
+    bool any = false;
+    for (uint32_t i = 0; i < nics; ++i) any = any || fabric.nic_at(i).awaited();
+    return any;
   }
 
   void nap(uint64_t ns) {
@@ -126,7 +148,7 @@ void VerbsHost::drive() {
   State& s = *state_;
   s.drives.fetch_add(1, std::memory_order_relaxed);
   bool any = false;
-  s.fabric.gate().try_engine_turn([&] { any = s.turn(); });
+  s.fabric.gate().try_engine_turn([&] { any = s.turn_for_application(); });
   if (!any) sched_yield();
 }
 

@@ -47,7 +47,8 @@ class WireEngine {
   Problem open_datagram(const NicQueuePair& qp, uint32_t& segment);
   Problem open_atomic(NicQueuePair& qp, const Fetched& wqe, uint32_t segment);
   bool must_wait(const NicQueuePair& qp, const Fetched& wqe) const;
-  bool perform_locally(NicQueuePair& qp, const Fetched& wqe);
+  void perform_locally(NicQueuePair& qp, const Fetched& wqe);
+  Problem bind_window(const NicQueuePair& qp, const Fetched& wqe);
   Sent send_message(NicQueuePair& qp);
   bool send_packet(NicQueuePair& qp, bool* stalled);
   void close_message(NicQueuePair& qp);
@@ -83,7 +84,7 @@ class WireEngine {
   bool answer_with(NicQueuePair& qp, Response& response);
   void say_nobody(NicQueuePair* qp, const Arrived& packet);
   bool send_nobody(const PacketHead& refused, Qpn qpn, uint32_t psn);
-  NicReceiveQueue* receive_queue_of(NicQueuePair& qp, Arrived& packet, uint32_t* xrc_srqn);
+  NicReceiveQueue* receive_queue_of(NicQueuePair& qp, Arrived& packet);
 
   uint8_t* begin_packet(Qpn remote_qpn, uint16_t remote_lid, const NicQueuePair& qp, uint32_t bytes,
                         uint8_t opcode, uint32_t flags_psn, bool solicited, bool* nobody);

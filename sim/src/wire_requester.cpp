@@ -29,9 +29,22 @@ bool is_send(Opcode opcode) {
 bool is_write(Opcode opcode) {
   return opcode == Opcode::rdma_write || opcode == Opcode::rdma_write_imm;
 }
+bool is_local(Opcode opcode) {
+  return opcode == Opcode::nop || opcode == Opcode::umr || opcode == Opcode::local_invalidate;
+}
 bool has_immediate(Opcode opcode) {
   return opcode == Opcode::send_imm || opcode == Opcode::rdma_write_imm ||
          opcode == Opcode::send_invalidate;
+}
+
+// Of a key context, mlx5dv MLX5_WQE_MKEY_CONTEXT_ACCESS_FLAGS_*.
+uint32_t rights_of(uint8_t flags) {
+  uint32_t rights = 0;
+  if ((flags & 1 << 3) != 0) rights |= access::local_write;
+  if ((flags & 1 << 4) != 0) rights |= access::remote_read;
+  if ((flags & 1 << 5) != 0) rights |= access::remote_write;
+  if ((flags & 1 << 6) != 0) rights |= access::remote_atomic;
+  return rights;
 }
 
 bool transport_has(Transport transport, Opcode opcode) {
@@ -77,7 +90,8 @@ uint32_t WireEngine::run(NicQueuePair& qp, uint32_t budget) {
       Fetched wqe;
       if (!executor_.fetch(qp, wqe)) continue;
       if (must_wait(qp, wqe)) break;
-      if (perform_locally(qp, wqe)) {
+      if (is_local(wqe.opcode)) {
+        perform_locally(qp, wqe);
         ++done;
         continue;
       }
@@ -97,23 +111,64 @@ uint32_t WireEngine::run(NicQueuePair& qp, uint32_t budget) {
   return done;
 }
 
-// READs and atomics are limited, and a fence waits for them.
+// READs and atomics are limited, and a fence waits for them. What needs no peer is not done before
+// those in front of it are complete.
 bool WireEngine::must_wait(const NicQueuePair& qp, const Fetched& wqe) const {
   const WireQueuePair& wire = *qp.wire;
   mlx5::CtrlSeg ctrl;
   std::memcpy(&ctrl, wqe.bytes, sizeof(ctrl));
   constexpr uint8_t kFences = mlx5::ctrl_flag::fence | mlx5::ctrl_flag::initiator_small_fence;
   if ((ctrl.fm_ce_se & kFences) != 0 && wire.reads != 0) return true;
+  if (is_local(wqe.opcode) && !wire.sent.empty()) return true;
   const bool reads = wqe.opcode == Opcode::rdma_read || is_atomic(wqe.opcode);
   return reads && wire.reads >= std::max(wire.attributes.max_reads, 1u);
 }
 
-// What needs no peer. Not before those in front of it are complete.
-bool WireEngine::perform_locally(NicQueuePair& qp, const Fetched& wqe) {
-  if (wqe.opcode != Opcode::nop || !qp.wire->sent.empty()) return false;
+void WireEngine::perform_locally(NicQueuePair& qp, const Fetched& wqe) {
+  Problem problem;
+  if (wqe.opcode == Opcode::umr) problem = bind_window(qp, wqe);
+  if (wqe.opcode == Opcode::local_invalidate) nic_.keys_.invalidate(wqe.imm.value());
+  if (problem) {
+    executor_.refuse(qp, wqe.index, problem);
+    qp.sq_ci += wqe.wqebbs - 1;
+    return;
+  }
   executor_.returned_bytes_ = 0;
   executor_.complete(qp, wqe);
-  return true;
+}
+
+// A memory key update in the one form that libmlx5 posts: control, key context, and the memory
+// behind the window unless it becomes free.
+WireEngine::Problem WireEngine::bind_window(const NicQueuePair& qp, const Fetched& wqe) {
+  constexpr uint32_t kContext = 1 + sizeof(mlx5::UmrControlSeg) / 16;
+  constexpr uint32_t kMemory = kContext + sizeof(mlx5::MkeyContextSeg) / 16;
+  if (wqe.segments < kMemory) {
+    return {Syndrome::local_qp_operation, "a memory key update without its key context"};
+  }
+  const auto control = wqe.segment<mlx5::UmrControlSeg>(1);
+  const auto context = wqe.segment<mlx5::MkeyContextSeg>(kContext);
+  const auto low_byte = static_cast<uint8_t>(context.qpn_mkey.value());
+  MemoryRange range;
+  if ((context.free & mlx5::kMkeyFree) == 0) {
+    if (wqe.segments <= kMemory) {
+      return {Syndrome::local_qp_operation, "a memory key update without its memory"};
+    }
+    const auto klm = wqe.segment<mlx5::KlmSeg>(kMemory);
+    range.start = context.start_addr.value();
+    range.bytes = context.len.value();
+    range.access = rights_of(context.access_flags);
+    const bool writes = (range.access & (access::remote_write | access::remote_atomic)) != 0;
+    const MemoryKeys::Want want{klm.mkey.value(), klm.address.value(), range.bytes,
+                                writes ? access::local_write : 0, qp.protection_domain};
+    if (nic_.keys_.check(want, &range.host) != MemoryKeys::Check::ok) {
+      return {Syndrome::window_bind};
+    }
+  }
+  const bool must_be_free = (control.flags & mlx5::kUmrCheckFree) != 0;
+  if (!nic_.keys_.bind(wqe.imm.value(), low_byte, range, must_be_free)) {
+    return {Syndrome::window_bind};
+  }
+  return {};
 }
 
 WireEngine::Problem WireEngine::open_datagram(const NicQueuePair& qp, uint32_t& segment) {

@@ -93,15 +93,15 @@ bool WireEngine::send_nobody(const PacketHead& refused, Qpn qpn, uint32_t psn) {
   return true;
 }
 
-NicReceiveQueue* WireEngine::receive_queue_of(NicQueuePair& qp, Arrived& packet,
-                                              uint32_t* xrc_srqn) {
+// An XRC target has none of its own: each request names one, and with it its protection domain.
+NicReceiveQueue* WireEngine::receive_queue_of(NicQueuePair& qp, Arrived& packet) {
   if (qp.wire->setup.transport != Transport::xrc_target) return qp.receive;
   Be32 number;
   if (!packet.rest.take(number)) return nullptr;
-  *xrc_srqn = number.value() & 0xffffff;
   for (const auto& queue : nic_.receive_queues_) {
-    if (queue->number == *xrc_srqn && queue->cq != nullptr &&
+    if (queue->number == (number.value() & 0xffffff) && queue->cq != nullptr &&
         queue->xrc_domain == qp.wire->setup.xrc_domain) {
+      qp.protection_domain = queue->protection_domain;
       return queue.get();
     }
   }
@@ -118,8 +118,7 @@ void WireEngine::take_request(NicQueuePair& qp, Arrived& packet) {
       wire.setup.events->async(AsyncEvent::communication_established, wire.setup.cookie);
     }
   }
-  uint32_t srqn = 0;
-  NicReceiveQueue* queue = receive_queue_of(qp, packet, &srqn);
+  NicReceiveQueue* queue = receive_queue_of(qp, packet);
   if (queue == nullptr) {
     return refuse(qp, packet, kNakInvalidRequest, Syndrome::local_qp_operation);
   }

@@ -181,7 +181,9 @@ TEST_CASE("a queue pair has no device view before it is connected", "[lifetime]"
   const auto nic = backend.open_nic(0);
   const auto qp = nic->create_queue_pair({8, CqMode::collapsed, 0, 0, 7});
   CHECK_THROWS_AS(qp->device_view(), BackendError);
-  CHECK_THROWS_AS(qp->connect({0, 0xffffff, 0}, 1), BackendError);
+  QueuePairAddress nowhere{};
+  nowhere.qpn = 0xffffff;
+  CHECK_THROWS_AS(qp->connect(nowhere, 1), BackendError);
 }
 
 }  // namespace

@@ -54,7 +54,8 @@ class MemoryRegion {
 
 struct QueuePairConfig {
   uint32_t sq_wqebbs = 256;            ///< send ring depth, a power of two
-  CqMode cq_mode = CqMode::collapsed;  ///< of the send completion queue that comes with it
+  /// Of the send completion queue that comes with it: a wish, DeviceQp says what it has become.
+  CqMode cq_mode = CqMode::collapsed;
   uint32_t rq_wqes = 0;                ///< receive ring depth, a power of two, or none
   uint64_t start_index = 0;            ///< first index; only the software NIC takes others than 0
   uint32_t rnr_retries = 7;            ///< visits to a not-ready receiver; 7 = without end
@@ -66,9 +67,12 @@ struct QueuePairConfig {
 
 /// Where a peer finds a queue pair. Exchanged as plain bytes.
 struct QueuePairAddress {
-  uint64_t nic;
+  uint64_t nic;  ///< number of a software NIC
   Qpn qpn;
-  uint32_t reserved;
+  uint16_t lid;   ///< InfiniBand
+  uint8_t mtu;    ///< of its port, as ibv_mtu; 0: has none
+  uint8_t is_ethernet;
+  uint8_t gid[16];  ///< RoCE
 };
 
 /// One request of the host posting path.

@@ -28,6 +28,7 @@ enum class Syndrome : uint8_t {
   local_qp_operation = 0x02,
   local_protection = 0x04,
   flushed = 0x05,
+  window_bind = 0x06,
   bad_response = 0x10,
   local_access = 0x11,
   remote_invalid_request = 0x12,

@@ -103,6 +103,40 @@ struct AddressVector {
   uint8_t rgid[16];
 };
 
+/// First part of a memory key update (UMR); here as libmlx5 binds memory windows by it.
+struct UmrControlSeg {
+  uint8_t flags;  ///< kUmrInline, kUmrCheckFree
+  uint8_t reserved[3];
+  Be16 klm_octowords;
+  Be16 translation_offset;
+  Be64 mkey_mask;
+  uint8_t reserved16[32];
+};
+inline constexpr uint8_t kUmrCheckFree = 1 << 5;
+
+/// What a memory key becomes.
+struct MkeyContextSeg {
+  uint8_t free;  ///< kMkeyFree: it allows nothing from now on
+  uint8_t reserved1;
+  uint8_t access_flags;  ///< bits 3 to 6: local write, remote read, remote write, atomic
+  uint8_t sf;
+  Be32 qpn_mkey;  ///< bits 7 to 0: the key's new low byte
+  uint32_t reserved8;
+  Be32 flags_pd;
+  Be64 start_addr;
+  Be64 len;
+  uint32_t reserved32[8];
+};
+inline constexpr uint8_t kMkeyFree = 1 << 6;
+
+/// The memory behind it, up to 2 GiB.
+struct KlmSeg {
+  Be32 byte_count;
+  Be32 mkey;
+  Be64 address;
+};
+
+static_assert(sizeof(UmrControlSeg) == 48 && sizeof(MkeyContextSeg) == 64 && sizeof(KlmSeg) == 16);
 static_assert(sizeof(AddressVector) == 48);
 static_assert(sizeof(CtrlSeg) == 16 && sizeof(RaddrSeg) == 16 && sizeof(DataSeg) == 16);
 static_assert(sizeof(AtomicSeg) == 16 && sizeof(MaskedFetchAdd4Seg) == 16);

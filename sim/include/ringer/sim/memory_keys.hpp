@@ -29,6 +29,9 @@ class MemoryKeys {
   uint32_t add(const MemoryRange& range);
   /// A window that is not bound: it allows nothing.
   uint32_t add_window(uint32_t protection_domain);
+  /// Binds a window: its key gets another low byte. False if the key is no window, or `must_be_free`
+  /// and it is bound.
+  bool bind(uint32_t key, uint8_t low_byte, const MemoryRange& range, bool must_be_free);
   /// A bound window is so no more; other keys stay as they are.
   void invalidate(uint32_t key);
   /// Same key, another range. Both throw BackendError if `key` is not registered.
@@ -61,6 +64,7 @@ class MemoryKeys {
     MemoryRange range;
   };
   Entry& entry(uint32_t key, const char* verb);
+  Entry* window(uint32_t key);
 
   // Slots 0 and 1 are never handed out, so no key is 0 or mlx5::kInvalidKey.
   std::vector<Entry> entries_{2};

@@ -122,6 +122,8 @@ class Nic {
 
   /// A packet for a queue pair of this NIC.
   void take_packet(const uint8_t* packet, uint32_t bytes);
+  /// Whether somebody may be asleep until a CQE comes.
+  bool awaited() const;
   /// A process that packets went to has gone.
   void forget_process(uint32_t process);
 
