@@ -36,6 +36,7 @@ class Command {
 /// Each adds its subcommand to `app` and keeps references to it.
 std::unique_ptr<Command> add_ep_command(CLI::App& app);
 std::unique_ptr<Command> add_info_command(CLI::App& app);
+std::unique_ptr<Command> add_doctor_command(CLI::App& app);
 std::unique_ptr<Command> add_explore_command(CLI::App& app);
 std::unique_ptr<Command> add_bench_ep_command(CLI::App& bench);
 std::unique_ptr<Command> add_bench_post_command(CLI::App& bench);

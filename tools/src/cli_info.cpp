@@ -14,16 +14,9 @@ namespace ringer::tools {
 
 namespace {
 
-// Tests point this at a recorded /sys, /dev and /proc.
-constexpr const char* kRootVariable = "RINGER_INFO_ROOT";
-
 MachineFacts probe() {
-  const char* root = std::getenv(kRootVariable);
-  if (root == nullptr || *root == '\0') return probe_machine("/", real_libraries());
-  if (!std::filesystem::is_directory(root)) {
-    throw UsageError(fmt::format("{}: '{}' is not a directory", kRootVariable, root));
-  }
-  return probe_machine(root, recorded_libraries(root));
+  const MachineRoot root = machine_root();
+  return probe_machine(root.path, root.libraries);
 }
 
 std::string gibibytes(uint64_t bytes) {
@@ -100,7 +93,7 @@ class InfoCommand : public Command {
     app_->add_flag("--json", json_, "As JSON");
     app_->footer(
         fmt::format("For tests: {} names a directory with a recorded sys, dev, proc and usr/lib.",
-                    kRootVariable));
+                    kMachineRootVariable));
   }
   bool chosen() const override { return app_->parsed(); }
   int run(Processes& processes) override {

@@ -43,11 +43,31 @@ Libraries real_libraries();
 /// <root>/proc/driver/nvidia/gpus lists.
 Libraries recorded_libraries(const std::filesystem::path& root);
 
+/// Where to look: / and its linker, or the tree that RINGER_INFO_ROOT names.
+struct MachineRoot {
+  std::filesystem::path path;
+  Libraries libraries;
+};
+inline constexpr const char* kMachineRootVariable = "RINGER_INFO_ROOT";
+/// Throws UsageError if the variable names no directory.
+MachineRoot machine_root();
+
 /// Reads /sys, /dev and /proc below `root`. What cannot be read counts as absent.
 MachineFacts probe_machine(const std::filesystem::path& root, const Libraries& libraries);
 
+/// Of a directory in /sys/class/infiniband: "mlx5_core", "rdma_rxe", ... or "unknown".
+std::string driver_of(const std::filesystem::path& device);
+
 /// Memory that a process can still get: what the kernel or the control group leaves. 0 = unknown.
 uint64_t available_memory(const std::filesystem::path& root);
+
+/// What this build has besides the software NIC.
+struct BuildParts {
+  bool cuda = false;
+  bool mlx5 = false;
+  bool verbs = false;
+};
+BuildParts build_parts();
 
 /// One thing that might run here.
 struct Verdict {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <charconv>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
-#include <sstream>
 #include <string_view>
 #include <thread>
 
@@ -11,37 +10,14 @@
 #include <unistd.h>
 
 #include "machine.hpp"
+#include "machine_files.hpp"
+#include "routing.hpp"
 
 namespace ringer::tools {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-std::vector<fs::path> entries(const fs::path& directory) {
-  std::error_code error;
-  std::vector<fs::path> found;
-  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
-    found.push_back(it->path());
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-std::optional<std::string> first_line(const fs::path& file) {
-  std::ifstream in(file);
-  std::string line;
-  if (!std::getline(in, line)) return std::nullopt;
-  return line;
-}
-
-std::optional<uint64_t> first_number(const fs::path& file) {
-  const std::optional<std::string> line = first_line(file);
-  uint64_t value = 0;
-  if (!line || std::from_chars(line->data(), line->data() + line->size(), value).ec != std::errc{})
-    return std::nullopt;
-  return value;
-}
 
 // The number behind `name` in a file of "name number" lines.
 std::optional<uint64_t> named_number(const fs::path& file, const std::string& name) {
@@ -54,12 +30,6 @@ std::optional<uint64_t> named_number(const fs::path& file, const std::string& na
   return std::nullopt;
 }
 
-bool is_numbered(const std::string& name, std::string_view prefix) {
-  return name.size() > prefix.size() && name.starts_with(prefix) &&
-         std::all_of(name.begin() + static_cast<ptrdiff_t>(prefix.size()), name.end(),
-                     [](char c) { return c >= '0' && c <= '9'; });
-}
-
 uint32_t count_numbered(const fs::path& directory, std::string_view prefix) {
   uint32_t count = 0;
   for (const fs::path& entry : entries(directory)) {
@@ -68,25 +38,8 @@ uint32_t count_numbered(const fs::path& directory, std::string_view prefix) {
   return count;
 }
 
-// A software device has no `device`; rdma_rxe is the one that names its Ethernet `parent`.
-std::string driver_of(const fs::path& device) {
-  std::error_code error;
-  const fs::path driver = fs::read_symlink(device / "device" / "driver", error);
-  if (!error) return driver.filename().string();
-  if (fs::exists(device / "parent", error)) return "rdma_rxe";
-  return "unknown";
-}
-
 uint64_t meminfo_bytes(const fs::path& root, std::string_view key) {
-  std::ifstream in(root / "proc/meminfo");
-  for (std::string line; std::getline(in, line);) {
-    if (!line.starts_with(key)) continue;
-    std::istringstream rest(line.substr(key.size()));
-    uint64_t kib = 0;
-    rest >> kib;
-    return kib * 1024;
-  }
-  return 0;
+  return leading_number(field(root / "proc/meminfo", key).value_or("")).value_or(0) * 1024;
 }
 
 void count_hugepages(const fs::path& root, MachineFacts& facts) {
@@ -94,10 +47,8 @@ void count_hugepages(const fs::path& root, MachineFacts& facts) {
     const uint64_t pages = first_number(size / "nr_hugepages").value_or(0);
     std::string name = size.filename().string();  // hugepages-2048kB
     name.erase(0, name.find('-') + 1);
-    uint64_t kib = 0;
-    std::from_chars(name.data(), name.data() + name.size(), kib);
     facts.hugepages += pages;
-    facts.hugepage_bytes += pages * kib * 1024;
+    facts.hugepage_bytes += pages * leading_number(name).value_or(0) * 1024;
   }
 }
 
@@ -126,6 +77,15 @@ uint32_t count_gpus_by_driver(std::string& trouble) {
 
 }  // namespace
 
+// A software device has no `device`; rdma_rxe is the one that names its Ethernet `parent`.
+std::string driver_of(const fs::path& device) {
+  std::error_code error;
+  const fs::path driver = fs::read_symlink(device / "device" / "driver", error);
+  if (!error) return driver.filename().string();
+  if (fs::exists(device / "parent", error)) return "rdma_rxe";
+  return "unknown";
+}
+
 Libraries real_libraries() {
   // Left loaded, as some are not made to be unloaded.
   const auto loadable = [](const char* soname) {
@@ -147,6 +107,15 @@ Libraries recorded_libraries(const fs::path& root) {
     return static_cast<uint32_t>(entries(root / "proc/driver/nvidia/gpus").size());
   };
   return {loadable, count};
+}
+
+MachineRoot machine_root() {
+  const char* root = std::getenv(kMachineRootVariable);
+  if (root == nullptr || *root == '\0') return {"/", real_libraries()};
+  if (!fs::is_directory(root)) {
+    throw UsageError(std::string(kMachineRootVariable) + ": '" + root + "' is not a directory");
+  }
+  return {root, recorded_libraries(root)};
 }
 
 uint64_t available_memory(const fs::path& root) {
