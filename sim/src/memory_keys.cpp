@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <ringer/control_plane.hpp>
 #include <ringer/sim/memory_keys.hpp>
 
@@ -39,6 +44,15 @@ uint32_t MemoryKeys::add_window(uint32_t protection_domain) {
   const uint32_t key = add(nothing);
   entry(key, "allocate_window").window = true;
   return key;
+}
+
+bool MemoryKeys::is_mapped(const uint8_t* at, uint64_t bytes) {
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t first = reinterpret_cast<uint64_t>(at) / page;
+  const uint64_t last = (reinterpret_cast<uint64_t>(at) + std::max<uint64_t>(bytes, 1) - 1) / page;
+  std::vector<unsigned char> resident(last - first + 1);
+  return mincore(reinterpret_cast<void*>(first * page), resident.size() * page, resident.data()) ==
+         0;
 }
 
 bool MemoryKeys::bind(uint32_t key, uint8_t low_byte, const MemoryRange& range, bool must_be_free) {

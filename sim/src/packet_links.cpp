@@ -9,7 +9,7 @@
 #include <string>
 
 #include <fcntl.h>
-#include <poll.h>
+#include <sys/poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>

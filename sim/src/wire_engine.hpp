@@ -40,20 +40,35 @@ class WireEngine {
     bool solicited() const { return (base.flags & kSolicitedEvent) != 0; }
   };
   enum class Sent { all, stalled };
+  struct PacketPlan {
+    uint32_t bytes;  // all of it
+    uint32_t payload;
+    bool first, last;  // of its message
+    bool rdma, atomic, extended_atomic, immediate;
+    bool reliable;
+  };
 
   // wire_requester.cpp
   bool may_send(const NicQueuePair& qp) const;
-  Problem open_message(NicQueuePair& qp, const Fetched& wqe);
-  Problem open_datagram(const NicQueuePair& qp, uint32_t& segment);
-  Problem open_atomic(NicQueuePair& qp, const Fetched& wqe, uint32_t segment);
   bool must_wait(const NicQueuePair& qp, const Fetched& wqe) const;
-  void perform_locally(NicQueuePair& qp, const Fetched& wqe);
-  Problem bind_window(const NicQueuePair& qp, const Fetched& wqe);
   Sent send_message(NicQueuePair& qp);
   bool send_packet(NicQueuePair& qp, bool* stalled);
-  void close_message(NicQueuePair& qp);
-  void nobody_there(NicQueuePair& qp);
+  PacketPlan plan_packet(const NicQueuePair& qp) const;
+  static void write_headers(const NicQueuePair& qp, const PacketPlan& plan, PacketWriter& writer);
   uint8_t opcode_of(const NicQueuePair& qp, bool first, bool last) const;
+  uint8_t* begin_packet(Qpn remote_qpn, uint16_t remote_lid, const NicQueuePair& qp, uint32_t bytes,
+                        uint8_t opcode, uint32_t flags_psn, bool solicited, bool* nobody);
+  void close_message(NicQueuePair& qp);
+
+  // wire_messages.cpp
+  Problem open_message(NicQueuePair& qp, const Fetched& wqe);
+  Problem open_operands(NicQueuePair& qp, const Fetched& wqe);
+  void open_datagram(const NicQueuePair& qp, uint32_t& segment);
+  Problem open_atomic(NicQueuePair& qp, const Fetched& wqe, uint32_t segment);
+  void perform_locally(NicQueuePair& qp, const Fetched& wqe);
+  Problem bind_window(const NicQueuePair& qp, const Fetched& wqe);
+
+  // wire_answers.cpp
   void take_answer(NicQueuePair& qp, Arrived& packet);
   void acknowledge(NicQueuePair& qp, uint32_t psn);
   void take_returned(NicQueuePair& qp, uint32_t psn, const uint8_t* data, uint32_t bytes,
@@ -62,6 +77,7 @@ class WireEngine {
   void rewind_to(NicQueuePair& qp, uint64_t index, uint32_t psn);
   void try_again(NicQueuePair& qp, uint32_t psn, uint64_t wait_ns, uint8_t& left, bool endless,
                  mlx5::Syndrome exceeded);
+  void nobody_there(NicQueuePair& qp);
   void fail_at(NicQueuePair& qp, uint32_t psn, mlx5::Syndrome syndrome);
 
   // wire_responder.cpp
@@ -79,15 +95,14 @@ class WireEngine {
   void end_message(NicQueuePair& qp, const Arrived& packet);
   void refuse(NicQueuePair& qp, const Arrived& packet, uint8_t nak, mlx5::Syndrome receive_error);
   void not_ready(NicQueuePair& qp, const Arrived& packet);
+  NicReceiveQueue* receive_queue_of(NicQueuePair& qp, Arrived& packet);
+
+  // wire_responses.cpp
   void owe(NicQueuePair& qp, const Response& response);
   bool answer(NicQueuePair& qp);
   bool answer_with(NicQueuePair& qp, Response& response);
   void say_nobody(NicQueuePair* qp, const Arrived& packet);
   bool send_nobody(const PacketHead& refused, Qpn qpn, uint32_t psn);
-  NicReceiveQueue* receive_queue_of(NicQueuePair& qp, Arrived& packet);
-
-  uint8_t* begin_packet(Qpn remote_qpn, uint16_t remote_lid, const NicQueuePair& qp, uint32_t bytes,
-                        uint8_t opcode, uint32_t flags_psn, bool solicited, bool* nobody);
 
   Nic& nic_;
   NicExecutor& executor_;

@@ -29,8 +29,8 @@ class MemoryKeys {
   uint32_t add(const MemoryRange& range);
   /// A window that is not bound: it allows nothing.
   uint32_t add_window(uint32_t protection_domain);
-  /// Binds a window: its key gets another low byte. False if the key is no window, or `must_be_free`
-  /// and it is bound.
+  /// Binds a window: its key gets another low byte. False if the key is no window, or
+  /// `must_be_free` and it is bound.
   bool bind(uint32_t key, uint8_t low_byte, const MemoryRange& range, bool must_be_free);
   /// A bound window is so no more; other keys stay as they are.
   void invalidate(uint32_t key);
@@ -49,8 +49,8 @@ class MemoryKeys {
     }
     *host = r.host + offset;
     const bool allowed = (r.access & want.access) == want.access;
-    return allowed && r.protection_domain == want.protection_domain ? Check::ok
-                                                                    : Check::access_denied;
+    if (!allowed || r.protection_domain != want.protection_domain) return Check::access_denied;
+    return r.on_demand && !is_mapped(*host, want.bytes) ? Check::out_of_range : Check::ok;
   }
 
   size_t live() const { return live_; }
@@ -63,6 +63,7 @@ class MemoryKeys {
     bool window = false;
     MemoryRange range;
   };
+  static bool is_mapped(const uint8_t* at, uint64_t bytes);
   Entry& entry(uint32_t key, const char* verb);
   Entry* window(uint32_t key);
 

@@ -108,6 +108,7 @@ struct MemoryRange {
   uint8_t* host = nullptr;  ///< where that is here
   uint32_t access = 0;      ///< ringer::access bits
   uint32_t protection_domain = 0;
+  bool on_demand = false;  ///< pages may come and go: looked at when they are used
 };
 
 }  // namespace ringer::sim
