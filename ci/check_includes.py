@@ -16,6 +16,7 @@ MAX_LINES = 400
 MAY_INCLUDE = {
     "core": {"core"},
     "sim": {"core", "sim"},
+    "sim/verbs": {"core", "sim", "sim/verbs"},
     "kernels/ep": {"core", "kernels/ep"},
     "kernels/p2p": {"core", "kernels/p2p"},
     "backends/soft": {"core", "sim", "backends/soft"},
@@ -28,6 +29,7 @@ MAY_INCLUDE = {
 OTHERS = {
     "core": r"^(sys/mman|sys/stat|fcntl|unistd)\.h$",
     "sim": r"^(boost/context/|sanitizer/|sys/|unistd\.h|pthread\.h|sched\.h|dlfcn\.h|fcntl\.h)|^infiniband/",
+    "sim/verbs": r"^(rdma/|linux/|sys/|(dirent|dlfcn|fcntl|pthread|unistd)\.h$)",
     "kernels": r"^(sys/|unistd\.h)",
     "backends/soft": r"^(sys/|unistd\.h)",
     "backends/mpi": r"^mpi\.h$",
@@ -35,7 +37,7 @@ OTHERS = {
     "backends/verbs": r"^(infiniband/|sys/|unistd\.h|dlfcn\.h)",
 }
 VERBS_ALLOWED = re.compile(
-    r"^(backends/(mlx5|verbs)/|sim/(src|include/ringer/sim)/verbs_|tests/unit/(wqe|wire))")
+    r"^(backends/(mlx5|verbs)/|sim/(src|include/ringer/sim)/verbs_|tests/(unit/(wqe|wire)|verbs/))")
 CUDA_HEADER = re.compile(r"^(cuda|cooperative_groups|cub/|thrust/|nvtx|device_launch|curand|nvml)")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 MACHINE_PATH = re.compile(r"(?<![\w.$}/])/(work|home|root|Users|workspace|scratch)/")
@@ -43,7 +45,8 @@ MACHINE_PATH = re.compile(r"(?<![\w.$}/])/(work|home|root|Users|workspace|scratc
 
 def room_of(path):
     parts = path.split("/")
-    return "/".join(parts[:2]) if parts[0] in ("backends", "kernels") else parts[0]
+    two = "/".join(parts[:2])
+    return two if parts[0] in ("backends", "kernels") or two == "sim/verbs" else parts[0]
 
 
 def other_headers(room):

@@ -38,6 +38,7 @@ std::unique_ptr<Command> add_ep_command(CLI::App& app);
 std::unique_ptr<Command> add_info_command(CLI::App& app);
 std::unique_ptr<Command> add_doctor_command(CLI::App& app);
 std::unique_ptr<Command> add_explore_command(CLI::App& app);
+std::unique_ptr<Command> add_run_command(CLI::App& app);
 std::unique_ptr<Command> add_bench_ep_command(CLI::App& bench);
 std::unique_ptr<Command> add_bench_post_command(CLI::App& bench);
 std::unique_ptr<Command> add_bench_put_bw_command(CLI::App& bench);

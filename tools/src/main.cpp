@@ -103,6 +103,7 @@ class Ringer {
     commands_.push_back(add_info_command(app_));
     commands_.push_back(add_doctor_command(app_));
     commands_.push_back(add_explore_command(app_));
+    commands_.push_back(add_run_command(app_));
     app_.footer("Exit codes: 0 ok, 1 a check failed, 2 bad usage, 3 cannot run here.");
   }
 

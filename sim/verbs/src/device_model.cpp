@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "device_model.hpp"
+
+#include <ringer/mlx5/wire.hpp>
+#include <ringer/sim/verbs_host.hpp>
+#include <ringer/sim/verbs_identity.hpp>
+#include <ringer/types.hpp>
+
+namespace ringer::sim::verbs {
+
+namespace {
+
+constexpr uint32_t kManyObjects = 1u << 16;
+constexpr uint8_t kAtomicsByHca = 1;
+constexpr uint8_t kAckDelay = 16;
+
+// As ibv_port_attr counts them.
+constexpr uint8_t kPortActive = 4;
+constexpr uint8_t kLinkUp = 5;
+constexpr uint8_t kMtu4096 = 5;
+constexpr uint8_t kFourLanes = 2;
+constexpr uint8_t kEdr = 32;
+constexpr uint8_t kInfiniBand = 1;
+
+}  // namespace
+
+uint16_t DeviceModel::lid(uint32_t port) const {
+  return static_cast<uint16_t>(VerbsHost::first_lid(number) + port - 1);
+}
+
+ib_uverbs_query_device_resp DeviceModel::device() const {
+  ib_uverbs_query_device_resp out{};
+  out.fw_ver = uint64_t{kFirmware[0]} << 32 | uint64_t{kFirmware[1]} << 16 | kFirmware[2];
+  out.node_guid = Be64::of(node_guid(number)).raw;
+  out.sys_image_guid = out.node_guid;
+  out.max_mr_size = ~uint64_t{0};
+  out.page_size_cap = 0xfffff000;
+  out.vendor_id = kVendorOui;
+  out.vendor_part_id = kPciDevice;
+  out.max_qp = NicConfig{}.max_queue_pairs;
+  out.max_qp_wr = kMaxWr;
+  out.device_cap_flags = IB_UVERBS_DEVICE_SYS_IMAGE_GUID | IB_UVERBS_DEVICE_RC_RNR_NAK_GEN |
+                         IB_UVERBS_DEVICE_CURR_QP_STATE_MOD | IB_UVERBS_DEVICE_MEM_WINDOW |
+                         IB_UVERBS_DEVICE_MEM_WINDOW_TYPE_2B | IB_UVERBS_DEVICE_XRC |
+                         IB_UVERBS_DEVICE_MEM_MGT_EXTENSIONS;
+  out.max_sge = kMaxSge;
+  out.max_sge_rd = kMaxSge;
+  out.max_cq = kManyObjects;
+  out.max_cqe = kMaxCqe;
+  out.max_mr = kManyObjects;
+  out.max_pd = kManyObjects;
+  out.max_qp_rd_atom = kMaxReads;
+  out.max_res_rd_atom = kMaxReads * out.max_qp;
+  out.max_qp_init_rd_atom = kMaxReads;
+  out.atomic_cap = kAtomicsByHca;
+  out.max_mw = kManyObjects;
+  out.max_ah = 0x7fffffff;  // address vectors travel inside WQEs
+  out.max_srq = kManyObjects;
+  out.max_srq_wr = kMaxSrqWr;
+  out.max_srq_sge = kMaxSrqSge;
+  out.max_pkeys = kPkeys;
+  out.local_ca_ack_delay = kAckDelay;
+  out.phys_port_cnt = static_cast<uint8_t>(ports);
+  return out;
+}
+
+ib_uverbs_ex_query_device_resp DeviceModel::extended_device() const {
+  ib_uverbs_ex_query_device_resp out{};
+  out.base = device();
+  out.response_length = sizeof out;
+  out.timestamp_mask = ~uint64_t{0};
+  out.hca_core_clock = 1'000'000;  // in kHz: timestamps are nanoseconds
+  out.device_cap_flags_ex = out.base.device_cap_flags;
+  out.cq_moderation_caps.max_cq_moderation_count = UINT16_MAX;
+  out.cq_moderation_caps.max_cq_moderation_period = 4095;
+  return out;
+}
+
+ib_uverbs_query_port_resp DeviceModel::port(uint32_t port) const {
+  ib_uverbs_query_port_resp out{};
+  out.port_cap_flags = IB_UVERBS_PCF_SYS_IMAGE_GUID_SUP | IB_UVERBS_PCF_EXTENDED_SPEEDS_SUP;
+  out.max_msg_sz = mlx5::Wire::kMaxMessageBytes;
+  out.gid_tbl_len = kGidTable;
+  out.pkey_tbl_len = kPkeys;
+  out.lid = lid(port);
+  out.sm_lid = VerbsHost::first_lid(0);
+  out.state = kPortActive;
+  out.max_mtu = kMtu4096;
+  out.active_mtu = kMtu4096;
+  out.max_vl_num = 1;
+  out.subnet_timeout = 18;
+  out.active_width = kFourLanes;
+  out.active_speed = kEdr;
+  out.phys_state = kLinkUp;
+  out.link_layer = kInfiniBand;
+  return out;
+}
+
+ib_uverbs_gid_entry DeviceModel::gid(uint32_t port, uint32_t index) const {
+  ib_uverbs_gid_entry out{};
+  out.gid[0] = Be64::of(kGidPrefix).raw;
+  out.gid[1] = Be64::of(port_guid(number, port)).raw;
+  out.gid_index = index;
+  out.port_num = port;
+  out.gid_type = IB_UVERBS_GID_TYPE_IB;
+  return out;
+}
+
+mlx5_ib_alloc_ucontext_resp DeviceModel::user_context() const {
+  mlx5_ib_alloc_ucontext_resp out{};
+  out.qp_tab_size = 4096;
+  out.bf_reg_size = 512;
+  out.tot_bfregs = 0;  // UAR pages are allocated one by one
+  out.cache_line_size = 64;
+  out.max_sq_desc_sz = 1008;
+  out.max_rq_desc_sz = 512;
+  out.max_send_wqebb = kMaxSqWqebbs;
+  out.max_recv_wr = kMaxWr;
+  out.max_srq_recv_wr = kMaxSrqWr;
+  out.num_ports = static_cast<uint16_t>(ports);
+  out.response_length = sizeof out;
+  out.cqe_version = 1;
+  out.cmds_supp_uhw = MLX5_USER_CMDS_SUPP_UHW_QUERY_DEVICE | MLX5_USER_CMDS_SUPP_UHW_CREATE_AH;
+  out.eth_min_inline = MLX5_USER_INLINE_MODE_NONE;
+  out.clock_info_versions = 1u << MLX5_IB_CLOCK_INFO_V1;
+  out.log_uar_size = 12;
+  out.num_uars_per_page = 1;
+  out.num_dyn_bfregs = 1024;
+  return out;
+}
+
+}  // namespace ringer::sim::verbs

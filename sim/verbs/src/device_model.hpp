@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the emulated HCA can do, as its queries tell it. Nothing is claimed that the NIC lacks.
+#pragma once
+
+#include <cstdint>
+
+#include <rdma/ib_user_ioctl_verbs.h>
+#include <rdma/mlx5-abi.h>
+
+namespace ringer::sim::verbs {
+
+inline constexpr uint32_t kCompletionVectors = 8;
+inline constexpr uint32_t kGids = 1;      ///< entries in use
+inline constexpr uint32_t kGidTable = 8;  ///< entries
+inline constexpr uint16_t kPkeys = 1;
+inline constexpr uint32_t kMaxCqe = (1u << 22) - 1;
+inline constexpr uint32_t kMaxSqWqebbs = 32768;
+inline constexpr uint32_t kMaxWr = 32768;
+inline constexpr uint32_t kMaxSge = 30;
+inline constexpr uint32_t kMaxSrqWr = 32767;
+inline constexpr uint32_t kMaxSrqSge = 31;
+inline constexpr uint32_t kMaxReads = 16;
+
+/// One HCA of the host.
+struct DeviceModel {
+  uint32_t number = 0;
+  uint32_t ports = 1;
+
+  bool has_port(uint32_t port) const { return port >= 1 && port <= ports; }
+  uint16_t lid(uint32_t port) const;
+
+  ib_uverbs_query_device_resp device() const;
+  ib_uverbs_ex_query_device_resp extended_device() const;
+  ib_uverbs_query_port_resp port(uint32_t port) const;
+  ib_uverbs_gid_entry gid(uint32_t port, uint32_t index) const;
+  mlx5_ib_alloc_ucontext_resp user_context() const;
+};
+
+}  // namespace ringer::sim::verbs

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include <ringer/sim/verbs_host.hpp>
+#include <ringer/sim/verbs_identity.hpp>
+#include <ringer/sim/verbs_tree.hpp>
+
+#include "device_model.hpp"
+
+namespace ringer::sim::verbs {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class... Values>
+std::string format(const char* pattern, Values... values) {
+  std::array<char, 128> text;
+  std::snprintf(text.data(), text.size(), pattern, values...);
+  return text.data();
+}
+
+void write(const fs::path& path, const std::string& text) {
+  fs::create_directories(path.parent_path());
+  std::ofstream file;
+  file.exceptions(std::ios::failbit | std::ios::badbit);
+  file.open(path);
+  file << text << '\n';
+  file.close();
+}
+
+// As sysfs prints 64 bits: four groups of 16.
+std::string groups(uint64_t value) {
+  const auto group = [&](uint32_t shift) { return static_cast<uint32_t>(value >> shift) & 0xffff; };
+  return format("%04x:%04x:%04x:%04x", group(48), group(32), group(16), group(0));
+}
+
+void write_port(const fs::path& at, uint32_t device, uint32_t port) {
+  const uint32_t lid = VerbsHost::first_lid(device) + port - 1;
+  write(at / "gids/0", groups(kGidPrefix) + ":" + groups(port_guid(device, port)));
+  for (uint32_t unused = 1; unused < kGidTable; ++unused) {
+    write(at / "gids" / std::to_string(unused), groups(0) + ":" + groups(0));
+  }
+  write(at / "gid_attrs/types/0", "IB/RoCE v1");
+  write(at / "pkeys/0", format("0x%04x", kFullMemberPkey));
+  write(at / "link_layer", "InfiniBand");
+  write(at / "state", "4: ACTIVE");
+  write(at / "phys_state", "5: LinkUp");
+  write(at / "rate", "100 Gb/sec (4X EDR)");
+  write(at / "lid", format("0x%x", lid));
+  write(at / "lid_mask_count", "0");
+  write(at / "sm_lid", format("0x%x", VerbsHost::first_lid(0)));
+  write(at / "sm_sl", "0");
+  write(at / "cap_mask", "0x00004800");
+}
+
+void write_pci_function(const fs::path& at, uint32_t device) {
+  write(at / "modalias", format("pci:v%08Xd%08Xsv%08Xsd%08Xbc02sc07i00", kPciVendor, kPciDevice,
+                                kPciVendor, device));
+  write(at / "vendor", format("0x%04x", kPciVendor));
+  write(at / "device", format("0x%04x", kPciDevice));
+  write(at / "subsystem_vendor", format("0x%04x", kPciVendor));
+  write(at / "subsystem_device", format("0x%04x", device));
+  write(at / "class", "0x020700");
+  write(at / "numa_node", "-1");
+}
+
+void write_device(const fs::path& root, uint32_t device, uint32_t ports) {
+  const std::string hca = "mlx5_" + std::to_string(device);
+  const std::string node = "uverbs" + std::to_string(device);
+  const std::string number = format("%u:%u", kCharMajor, kFirstCharMinor + device);
+  const fs::path at = root / "sys/class/infiniband" / hca;
+  write(at / "node_type", "1: CA");
+  write(at / "node_guid", groups(node_guid(device)));
+  write(at / "sys_image_guid", groups(node_guid(device)));
+  write(at / "fw_ver", format("%u.%u.%u", kFirmware[0], kFirmware[1], kFirmware[2]));
+  write(at / "hca_type", kHcaType);
+  write(at / "board_id", kBoardId);
+  write(at / "hw_rev", "0");
+  write(at / "node_desc", "ringer " + hca);
+  for (uint32_t port = 1; port <= ports; ++port) {
+    write_port(at / "ports" / std::to_string(port), device, port);
+  }
+  write_pci_function(at / "device", device);
+  write(at / "device/infiniband" / hca / "node_guid", groups(node_guid(device)));
+  for (const fs::path& verbs :
+       {root / "sys/class/infiniband_verbs" / node, at / "device/infiniband_verbs" / node}) {
+    write(verbs / "ibdev", hca);
+    write(verbs / "dev", number);
+    write(verbs / "abi_version", "1");
+  }
+  write(root / "dev/infiniband" / node, "");
+}
+
+}  // namespace
+
+void write_device_tree(const fs::path& root, uint32_t devices, uint32_t ports) {
+  write(root / "sys/class/infiniband_verbs/abi_version", "6");
+  for (uint32_t device = 0; device < devices; ++device) write_device(root, device, ports);
+}
+
+}  // namespace ringer::sim::verbs

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// `ringer run`: a command that finds emulated HCAs where it looks for real ones.
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <ringer/sim/verbs_host.hpp>
+#include <ringer/sim/verbs_identity.hpp>
+#include <ringer/sim/verbs_tree.hpp>
+
+#include "bench_settings.hpp"
+#include "cli.hpp"
+#include "routing.hpp"
+#include "settings.hpp"
+
+namespace ringer::tools {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kLibrary = "libringer_verbs.so";
+constexpr const char* kLibraryVariable = "RINGER_VERBS_LIBRARY";
+constexpr const char* kPreloadVariable = "LD_PRELOAD";
+
+// As a shell says it.
+constexpr int kExitCannotRun = 126;
+constexpr int kExitNotFound = 127;
+constexpr int kExitSignal = 128;
+
+// Where a build has the library, and where an installation does, seen from this program.
+fs::path find_library() {
+  const char* named = std::getenv(kLibraryVariable);
+  if (named != nullptr && *named != '\0') {
+    if (!fs::exists(named)) {
+      throw UsageError(fmt::format("{}: there is no '{}'", kLibraryVariable, named));
+    }
+    return fs::absolute(named);
+  }
+  const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+  for (const fs::path& folder : {here / "../sim/verbs", here / ".." / RINGER_LIBRARY_FOLDER}) {
+    if (fs::exists(folder / kLibrary)) return fs::canonical(folder / kLibrary);
+  }
+  throw BackendError(
+      fmt::format("{} is not beside this program; {} can name it", kLibrary, kLibraryVariable));
+}
+
+/// A directory of its own with the devices' files, gone when the command is.
+class DeviceTree {
+ public:
+  DeviceTree(uint32_t devices, uint32_t ports) {
+    std::string pattern = (fs::temp_directory_path() / "ringer-run-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) {
+      throw std::system_error(errno, std::generic_category(), "cannot make " + pattern);
+    }
+    root_ = pattern;
+    sim::verbs::write_device_tree(root_, devices, ports);
+  }
+  ~DeviceTree() {
+    std::error_code ignored;
+    fs::remove_all(root_, ignored);
+  }
+  DeviceTree(const DeviceTree&) = delete;
+  DeviceTree& operator=(const DeviceTree&) = delete;
+  const fs::path& root() const { return root_; }
+
+ private:
+  fs::path root_;
+};
+
+void set_variable(const char* name, const std::string& value) { setenv(name, value.c_str(), 1); }
+
+void preload(const fs::path& library) {
+  const std::string path = library.string();
+  if (path.find_first_of(" :") != std::string::npos) {
+    throw BackendError(fmt::format("{} cannot hold the path '{}'", kPreloadVariable, path));
+  }
+  const char* before = std::getenv(kPreloadVariable);
+  const bool some = before != nullptr && *before != '\0';
+  set_variable(kPreloadVariable, some ? path + ":" + before : path);
+}
+
+/// While it lives, signals that are sent to this process go on to the command.
+class SignalRelay {
+ public:
+  explicit SignalRelay(pid_t command) {
+    command_ = command;
+    struct sigaction relay = {};
+    relay.sa_sigaction = pass_on;
+    relay.sa_flags = SA_SIGINFO | SA_RESTART;
+    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &relay, &before_[i]);
+  }
+  ~SignalRelay() {
+    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  }
+  SignalRelay(const SignalRelay&) = delete;
+  SignalRelay& operator=(const SignalRelay&) = delete;
+
+ private:
+  static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};
+
+  // What the terminal sends, it sends to the command as well.
+  static void pass_on(int number, siginfo_t* info, void*) {
+    if (info->si_code != SI_KERNEL) kill(command_, number);
+  }
+
+  static inline volatile pid_t command_ = 0;
+  std::array<struct sigaction, kSignals.size()> before_{};
+};
+
+// Does not return.
+void become(std::vector<std::string>& words) {
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execvp(arguments[0], arguments.data());
+  const int error = errno;
+  fmt::print(stderr, "ringer: cannot run '{}': {}\n", words[0], std::strerror(error));
+  _exit(error == ENOENT ? kExitNotFound : kExitCannotRun);
+}
+
+int wait_for(pid_t command) {
+  int status = 0;
+  while (waitpid(command, &status, 0) < 0) {
+    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
+  }
+  return WIFSIGNALED(status) ? kExitSignal + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+class RunCommand : public Command {
+ public:
+  explicit RunCommand(CLI::App& app)
+      : app_(app.add_subcommand("run", "Run a command that finds emulated HCAs")),
+        settings_(*app_, "RINGER_") {
+    settings_.add("devices", "N", "1", "HCAs: mlx5_0 and up", "Devices");
+    settings_.add("ports", "N", "1", "Ports of each", "Devices");
+    app_->add_option("command", command_, "The command and its arguments, after --")->required();
+    app_->footer(
+        "Programs that use libibverbs find ConnectX HCAs, which the software NIC emulates inside\n"
+        "their processes. Exit code: the command's; 128 and up for a signal, 127 if there is no\n"
+        "such command, 126 if it cannot be run.");
+  }
+  bool chosen() const override { return app_->parsed(); }
+
+  int run(Processes& processes) override {
+    require_alone(processes);
+    const uint32_t devices = settings_.get("devices").number32(1, sim::VerbsHost::kMaxNics);
+    const uint32_t ports = settings_.get("ports").number32(1, sim::VerbsHost::kMaxPorts);
+    const DeviceTree tree(devices, ports);
+    preload(find_library());
+    set_variable(sim::verbs::kRootVariable, tree.root().string());
+    set_variable(sim::verbs::kDevicesVariable, std::to_string(devices));
+    set_variable(sim::verbs::kPortsVariable, std::to_string(ports));
+    flush_stdout();
+    const pid_t command = fork();
+    if (command < 0) throw std::system_error(errno, std::generic_category(), "fork");
+    if (command == 0) become(command_);
+    const SignalRelay relay(command);
+    return wait_for(command);
+  }
+
+ private:
+  CLI::App* app_;
+  Settings settings_;
+  std::vector<std::string> command_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> add_run_command(CLI::App& app) {
+  return std::make_unique<RunCommand>(app);
+}
+
+}  // namespace ringer::tools
