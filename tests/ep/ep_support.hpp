@@ -67,9 +67,19 @@ inline bool on_gpu() {
   return device != nullptr && std::string(device) == "cuda";
 }
 
+/// RINGER_TEST_BACKEND=mlx5: they post to queues that libmlx5 has made.
+inline bool on_mlx5() {
+  const char* backend = std::getenv("RINGER_TEST_BACKEND");
+  return backend != nullptr && std::string(backend) == "mlx5";
+}
+
+/// Whether NICs are stepped by the group itself.
+inline bool steps_nics() { return !on_gpu() && !on_mlx5(); }
+
 /// Options of a group on the device under test.
 inline tools::EpOptions group_on_device() {
   tools::EpOptions o;
+  if (on_mlx5()) o.backend = tools::EpBackend::mlx5;
   if (on_gpu()) {
     o.device = tools::EpDevice::cuda;
     o.blocks = 4;
@@ -89,7 +99,7 @@ inline tools::EpOptions small_group() {
   o.config.ring_wqebbs = 64;
   o.ranks_per_node = 1;
   o.routing = ragged_routing();
-  o.deterministic = !on_gpu();
+  o.deterministic = steps_nics();
   o.pump_wqes = 4;
   return o;
 }

@@ -9,6 +9,7 @@
 #include <ringer/ep/message.hpp>
 
 #include "ep_group_impl.hpp"
+#include "nic_backends.hpp"
 #include "random.hpp"
 #include "together.hpp"
 
@@ -31,7 +32,8 @@ EpGroup::Impl::Impl(const EpOptions& given)
     : options(given),
       layout(ep::make_layout(given.config)),
       launcher(make_launcher()),
-      fabric(nic_config(given, *launcher)) {
+      fabric(nic_config(given, *launcher)),
+      backend(make_backend()) {
   together(options.processes, [this] {
     set_up();
     for (const auto& buffer : buffers) {
@@ -57,6 +59,18 @@ std::unique_ptr<EpLauncher> EpGroup::Impl::make_launcher() {
                : make_host_launcher(options, [this] { return pump(); });
   });
   made->share_devices();
+  return made;
+}
+
+std::unique_ptr<Backend> EpGroup::Impl::make_backend() {
+  std::unique_ptr<Backend> made;
+  together(options.processes, [&] {
+    if (options.backend == EpBackend::mlx5) {
+      made = make_mlx5_backend();
+    } else {
+      made = std::make_unique<soft::SoftBackend>(fabric);
+    }
+  });
   return made;
 }
 
@@ -89,7 +103,7 @@ void EpGroup::Impl::set_up() {
           const auto exchange = group.join(r);
           const ep::RankPlacement placement{exchange->rank() / per_node, options.path,
                                             options.path_override, &launcher->memory(r)};
-          buffers[r] = std::make_unique<ep::Buffer>(*exchange, backend, options.config, placement);
+          buffers[r] = std::make_unique<ep::Buffer>(*exchange, *backend, options.config, placement);
           exchange->all_gather({});  // nobody leaves before all are through
         } catch (...) {
           errors[r] = std::current_exception();

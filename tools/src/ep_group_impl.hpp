@@ -34,6 +34,7 @@ struct EpGroup::Impl {
   ~Impl();
 
   std::unique_ptr<EpLauncher> make_launcher();
+  std::unique_ptr<Backend> make_backend();
   void set_up();
   void prepare(uint64_t iteration);
   double launch(EpOp op, ep::Phases phases);
@@ -50,7 +51,7 @@ struct EpGroup::Impl {
   ep::Layout layout;
   std::unique_ptr<EpLauncher> launcher;
   sim::Fabric fabric;
-  soft::SoftBackend backend{fabric};
+  std::unique_ptr<Backend> backend;
   std::optional<sim::NicThread> nic_thread;
   // Of this process's ranks:
   RankBuffers buffers;

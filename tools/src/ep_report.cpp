@@ -28,6 +28,8 @@ const char* flags_text(ep::FlagPolicy flags) {
   return flags == ep::FlagPolicy::atomic_add ? "atomic" : "write";
 }
 
+const char* backend_text(EpBackend backend) { return backend == EpBackend::mlx5 ? "mlx5" : "sim"; }
+
 const char* cq_text(CqMode mode) { return mode == CqMode::collapsed ? "collapsed" : "owner"; }
 
 std::string commented(const std::string& text) {
@@ -113,7 +115,7 @@ std::string EpReport::header() const {
   std::string text;
   const auto line = [&text](const std::string& what) { text += "# " + what + "\n"; };
   line(fmt::format("ringer {} ep", kVersion));
-  line(fmt::format("tier         {}; backend sim", kTier));
+  line(fmt::format("tier         {}; backend {}", kTier, backend_text(o.backend)));
   const uint32_t processes = o.config.ranks / o.local_ranks();
   line(fmt::format("ranks        {} on {} node{}{}", c.ranks, nodes_of(o),
                    nodes_of(o) == 1 ? "" : "s",
@@ -152,8 +154,10 @@ std::string EpReport::results() const {
   const double per_doorbell =
       nic_.doorbells == 0 ? 0
                           : static_cast<double>(nic_.wqes) / static_cast<double>(nic_.doorbells);
-  text += fmt::format("# NIC: {} WQEs, {} doorbells, {:.1f} WQEs per doorbell, {} CQEs\n",
-                      nic_.wqes, nic_.doorbells, per_doorbell, nic_.cqes);
+  if (request_.options.backend == EpBackend::sim) {
+    text += fmt::format("# NIC: {} WQEs, {} doorbells, {:.1f} WQEs per doorbell, {} CQEs\n",
+                        nic_.wqes, nic_.doorbells, per_doorbell, nic_.cqes);
+  }
   text += check ? fmt::format("# digest {:016x}\n", digest_) : "# digest N/A (no check)\n";
   if (!first_wrong_.empty()) text += "# first difference: " + first_wrong_ + "\n";
   return text + (ok() ? "RESULT OK\n" : "RESULT FAILED\n");

@@ -34,9 +34,10 @@ uint32_t power_of_two(const Setting& setting, uint32_t min, uint32_t max) {
 }
 
 void require_backend(const Setting& backend) {
-  enum class Known { sim, absent };
-  const auto known = backend.one_of<Known>(
-      {{"sim", Known::sim}, {"mlx5", Known::absent}, {"verbs", Known::absent}});
+  enum class Known { here, absent };
+  const auto mlx5 = build_parts().mlx5 ? Known::here : Known::absent;
+  const auto known =
+      backend.one_of<Known>({{"sim", Known::here}, {"mlx5", mlx5}, {"verbs", Known::absent}});
   if (known == Known::absent) {
     throw BackendError("backend " + backend.text() + " is not part of this build");
   }
@@ -121,6 +122,8 @@ void read_routing(const Settings& settings, EpRequest& request) {
 
 void read_transport(const Settings& settings, EpOptions& options) {
   ep::Config& config = options.config;
+  options.backend = settings.get("backend").one_of<EpBackend>(
+      {{"sim", EpBackend::sim}, {"mlx5", EpBackend::mlx5}});
   const Setting path = settings.get("path");
   options.path = path.one_of<ep::PathRequest>({{"auto", ep::PathRequest::automatic},
                                                {"ibgda", ep::PathRequest::ibgda},
@@ -170,6 +173,10 @@ void read_launch(const Settings& settings, EpOptions& options) {
   if (options.deterministic && options.processes != nullptr) {
     deterministic.reject("needs one process, but there are " +
                          std::to_string(options.processes->ranks()));
+  }
+  if (options.deterministic && options.backend != EpBackend::sim) {
+    deterministic.reject("the NICs of --backend " + settings.get("backend").text() +
+                         " run by themselves");
   }
   options.device =
       settings.get("device").one_of<EpDevice>({{"host", EpDevice::host}, {"cuda", EpDevice::cuda}});

@@ -21,9 +21,13 @@ namespace ringer::tools {
 /// Where kernels run.
 enum class EpDevice { host, cuda };
 
+/// Whose queues they post to.
+enum class EpBackend { sim, mlx5 };
+
 struct EpOptions {
   ep::Config config;
   EpDevice device = EpDevice::host;
+  EpBackend backend = EpBackend::sim;
   uint32_t ranks_per_node = 0;  ///< 0: all ranks on one node
   ep::PathRequest path = ep::PathRequest::automatic;
   ep::PathOverride path_override;  ///< tests: a path for each pair
@@ -124,7 +128,7 @@ class EpGroup {
   /// One word for the whole group: "ibgda", "ipc", "fifo" or "mixed".
   std::string path_summary() const;
   uint32_t queue_pairs() const;  ///< of all ranks
-  NicTotals nic_totals();        ///< of all ranks
+  NicTotals nic_totals();        ///< of all ranks; all 0 where the NICs are not ours
   ep::Buffer& buffer(uint32_t local_rank);
   sim::Fabric& fabric();
 

@@ -11,6 +11,11 @@ constexpr bool kWithCuda = true;
 #else
 constexpr bool kWithCuda = false;
 #endif
+#if defined(RINGER_WITH_MLX5)
+constexpr bool kWithMlx5 = true;
+#else
+constexpr bool kWithMlx5 = false;
+#endif
 
 std::string devices_with(const MachineFacts& facts, const std::string& driver) {
   std::string names;
@@ -39,11 +44,23 @@ std::string gpu_text(const MachineFacts& facts) {
   return facts.gpus == 0 ? "no GPU" : std::to_string(facts.gpus) + " GPUs";
 }
 
+bool mlx5_runs(const MachineFacts& facts) {
+  return !devices_with(facts, "mlx5_core").empty() && facts.uverbs != 0 && facts.libibverbs &&
+         facts.libmlx5;
+}
+
 std::string not_built(const std::string& machine) {
   return std::string(kNotBuilt) + "; this machine: " + machine;
 }
 
 }  // namespace
+
+BuildParts build_parts() {
+  BuildParts parts;
+  parts.cuda = kWithCuda;
+  parts.mlx5 = kWithMlx5;
+  return parts;
+}
 
 std::vector<Verdict> judge_backends(const MachineFacts& facts) {
   const std::string mlx5 = found("mlx5_core device", devices_with(facts, "mlx5_core")) + ", " +
@@ -55,7 +72,8 @@ std::vector<Verdict> judge_backends(const MachineFacts& facts) {
                             library("libibverbs.so.1", facts.libibverbs);
   return {
       {"sim", "software NIC in this process", true, "needs no NIC, no GPU and no root"},
-      {"mlx5", "ConnectX through libibverbs and mlx5dv", false, not_built(mlx5)},
+      {"mlx5", "ConnectX through libibverbs and mlx5dv", kWithMlx5 && mlx5_runs(facts),
+       kWithMlx5 ? mlx5 : not_built(mlx5)},
       {"verbs", "any RDMA NIC behind a host proxy", false, not_built(verbs)},
   };
 }

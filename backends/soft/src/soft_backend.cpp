@@ -116,7 +116,7 @@ class SoftQueuePair : public QueuePair {
   SoftQueuePair(const SoftQueuePair&) = delete;
   SoftQueuePair& operator=(const SoftQueuePair&) = delete;
 
-  QueuePairAddress address() const override { return {nic_.id(), view_.qpn, 0}; }
+  QueuePairAddress address() const override { return {nic_.id(), view_.qpn, 0, 0, 0, {}}; }
 
   void connect(const QueuePairAddress& remote, uint32_t peer) override {
     nic_.connect(view_.qpn, fabric_.nic(static_cast<uint32_t>(remote.nic)), remote.qpn);

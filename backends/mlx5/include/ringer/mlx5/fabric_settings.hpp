@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which device, port, GID and service a group of ranks uses, and where each value comes from: the
+// variables of Ringer, those that NCCL users have set already, or a default.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace ringer::mlx5 {
+
+/// A value, and the variable or rule that it comes from.
+template <class T>
+struct Sourced {
+  T value{};
+  std::string origin = "default";
+};
+
+/// Variables RINGER_IB_X; where that is not set, NCCL_IB_X.
+struct FabricSettings {
+  /// HCA: names by prefix, comma separated, each with :port if wanted; "^" excludes, "=" is exact.
+  Sourced<std::string> devices;
+  Sourced<int> gid_index{-1, "default"};  ///< GID_INDEX; -1: the best RoCE v2 GID
+  Sourced<int> traffic_class{0, "default"};
+  Sourced<int> service_level{0, "default"};  ///< SL
+  Sourced<int> pkey_index{0, "default"};     ///< PKEY
+  Sourced<int> timeout{18, "default"};       ///< 4.096 us * 2^TIMEOUT
+  Sourced<int> retry_count{7, "default"};    ///< RETRY_CNT
+};
+
+/// `lookup` is getenv, or a test's. Errors: BackendError for a value that is out of its range.
+FabricSettings read_fabric_settings(const std::function<const char*(const char*)>& lookup);
+
+struct GidFacts {
+  uint8_t raw[16] = {};
+  bool roce_v2 = false;
+};
+
+/// A port as the device describes it.
+struct PortFacts {
+  std::string device;
+  uint32_t port = 1;
+  bool active = false;
+  bool ethernet = false;
+  uint16_t lid = 0;
+  std::vector<GidFacts> gids;  ///< all zero: empty
+};
+
+/// What a rank uses.
+struct PortChoice {
+  std::string device;
+  uint32_t port = 1;
+  int gid_index = 0;
+  std::string reason;  ///< "mlx5_0:1 (RINGER_IB_HCA), gid 3 (RoCE v2, IPv4)"
+};
+
+/// The port of rank number `local_rank` of a node: active ports that the settings allow, in turn.
+/// Errors: BackendError that names what was there and why none was taken.
+PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings& settings,
+                       uint32_t local_rank);
+
+/// One line a value: "timeout 18 (default)".
+std::string describe(const FabricSettings& settings);
+
+}  // namespace ringer::mlx5
