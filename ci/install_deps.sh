@@ -9,7 +9,8 @@ case "${1:-}" in
   --minimal) ;;
   "")
     packages+=(build-essential ccache catch2 clang clang-format clang-tidy git libbenchmark-dev
-      libibverbs-dev libopenmpi-dev openmpi-bin python3)
+      ibverbs-providers ibverbs-utils libibverbs-dev libopenmpi-dev openmpi-bin perftest python3
+      python3-pyverbs python3-scapy)
     ;;
   *)
     echo "usage: install_deps.sh [--minimal]" >&2

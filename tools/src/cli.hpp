@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -29,6 +30,8 @@ class Command {
   virtual ~Command() = default;
   /// Whether the command line names it.
   virtual bool chosen() const = 0;
+  /// What follows "--" on the command line, as it is. Throws UsageError where nothing may.
+  virtual void take_rest(const std::vector<std::string>& words);
   /// In all of `processes` at the same time; the exit code is the same in all.
   virtual int run(Processes& processes) = 0;
 };

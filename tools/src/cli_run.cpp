@@ -145,16 +145,18 @@ class RunCommand : public Command {
         settings_(*app_, "RINGER_") {
     settings_.add("devices", "N", "1", "HCAs: mlx5_0 and up", "Devices");
     settings_.add("ports", "N", "1", "Ports of each", "Devices");
-    app_->add_option("command", command_, "The command and its arguments, after --")->required();
     app_->footer(
+        "ringer run [OPTIONS] -- COMMAND [ARGUMENTS]\n\n"
         "Programs that use libibverbs find ConnectX HCAs, which the software NIC emulates inside\n"
         "their processes. Exit code: the command's; 128 and up for a signal, 127 if there is no\n"
         "such command, 126 if it cannot be run.");
   }
   bool chosen() const override { return app_->parsed(); }
+  void take_rest(const std::vector<std::string>& words) override { command_ = words; }
 
   int run(Processes& processes) override {
     require_alone(processes);
+    if (command_.empty()) throw UsageError("a command to run is required, after --");
     const uint32_t devices = settings_.get("devices").number32(1, sim::VerbsHost::kMaxNics);
     const uint32_t ports = settings_.get("ports").number32(1, sim::VerbsHost::kMaxPorts);
     const DeviceTree tree(devices, ports);

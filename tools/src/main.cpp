@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -118,8 +119,11 @@ class Ringer {
  private:
   // Null if the answer was help or the version. Throws UsageError.
   Command* parse(int argc, char** argv, bool speaks) {
+    char** const end = std::find_if(argv, argv + argc,
+                                    [](const char* word) { return std::strcmp(word, "--") == 0; });
+    const std::vector<std::string> trailing(end == argv + argc ? end : end + 1, argv + argc);
     try {
-      app_.parse(argc, argv);
+      app_.parse(static_cast<int>(end - argv), argv);
     } catch (const CLI::Success& e) {
       if (speaks) app_.exit(e);
       flush_stdout();
@@ -132,6 +136,7 @@ class Ringer {
     }
     const auto chosen = std::find_if(commands_.begin(), commands_.end(),
                                      [](const auto& command) { return command->chosen(); });
+    if (end != argv + argc) (*chosen)->take_rest(trailing);
     return chosen->get();
   }
 
@@ -154,6 +159,10 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
+
+void Command::take_rest(const std::vector<std::string>&) {
+  throw UsageError("nothing may follow --");
+}
 
 void flush_stdout() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {

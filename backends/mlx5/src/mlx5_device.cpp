@@ -25,7 +25,10 @@ void query_port(const RdmaCore& core, ibv_context* context, uint32_t number, ibv
 void for_each_device(const RdmaCore& core, const std::function<bool(ibv_device*)>& visit) {
   int count = 0;
   ibv_device** list = core.get_device_list(&count);
-  if (list == nullptr) fail("ibv_get_device_list", "this machine", errno);
+  if (list == nullptr) {
+    if (errno == ENOSYS) throw BackendError("mlx5: this machine's kernel has no InfiniBand");
+    fail("ibv_get_device_list", "this machine", errno);
+  }
   struct FreeList {
     const RdmaCore& core;
     ibv_device** list;

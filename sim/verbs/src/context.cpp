@@ -13,9 +13,9 @@ namespace ringer::sim::verbs {
 namespace {
 
 const Method* find_method(const Request& request) {
-  for (const auto& methods :
-       {device_methods(), memory_methods(), completion_methods(), receive_queue_methods(),
-        queue_pair_methods(), uar_methods(), devx_methods(), devx_object_methods()}) {
+  for (const auto& methods : {device_methods(), memory_methods(), device_memory_methods(),
+                              completion_methods(), receive_queue_methods(), queue_pair_methods(),
+                              uar_methods(), devx_methods(), devx_object_methods()}) {
     for (const Method& method : methods) {
       if (method.object == request.object() && method.method == request.method()) return &method;
     }
@@ -56,6 +56,7 @@ void Context::dispatch(const Request& request) {
   }
   const bool of_device = method->object == UVERBS_OBJECT_DEVICE;
   require(ready || of_device, EINVAL);
+  require(!inherited_ || method->without_nic, EIO);
   method->run(*this, request);
 }
 

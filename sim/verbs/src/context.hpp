@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 
 #include <ringer/sim/nic.hpp>
 
@@ -39,6 +40,17 @@ class Context {
   /// Carries out one control call. Returns 0 or an errno.
   int control(ib_uverbs_ioctl_hdr& header);
 
+  // In the process and in a child that it forks: see process.cpp.
+
+  void before_fork() { mutex_.lock(); }
+  void after_fork_in_parent() { mutex_.unlock(); }
+  /// From here on only methods work that ask nothing of the NIC, which is the parent's.
+  void after_fork_in_child() {
+    inherited_ = true;
+    new (&mutex_) std::mutex;  // locked by a thread that is not here
+  }
+  bool inherited() const { return inherited_; }
+
   // For the methods, which have the context to themselves.
 
   /// Errors: VerbsError EINVAL if `fd` is no event file of this context.
@@ -61,6 +73,7 @@ class Context {
  private:
   void dispatch(const Request& request);
 
+  bool inherited_ = false;
   mutable std::mutex mutex_;
   std::map<FileId, std::shared_ptr<EventPipe>> pipes_;
   std::shared_ptr<EventPipe> default_async_;

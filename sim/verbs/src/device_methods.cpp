@@ -88,29 +88,30 @@ void query_port_command(Context& context, const ib_uverbs_query_port& in,
 
 constexpr Method kMethods[] = {
     {UVERBS_OBJECT_DEVICE, UVERBS_METHOD_INVOKE_WRITE, up_to(UVERBS_ATTR_WRITE_CMD), kDriverInOut,
-     invoke_write},
+     invoke_write, kWithoutNic},
     {UVERBS_OBJECT_DEVICE, UVERBS_METHOD_GET_CONTEXT, up_to(UVERBS_ATTR_GET_CONTEXT_CORE_SUPPORT),
      kDriverInOut, get_context},
     {UVERBS_OBJECT_DEVICE, UVERBS_METHOD_QUERY_CONTEXT,
      up_to(UVERBS_ATTR_QUERY_CONTEXT_CORE_SUPPORT), up_to(MLX5_IB_ATTR_QUERY_CONTEXT_RESP_UCTX),
-     query_context},
+     query_context, kWithoutNic},
     {UVERBS_OBJECT_DEVICE, UVERBS_METHOD_QUERY_PORT, up_to(UVERBS_ATTR_QUERY_PORT_RESP),
-     kNoAttributes, query_port},
+     kNoAttributes, query_port, kWithoutNic},
     {UVERBS_OBJECT_DEVICE, UVERBS_METHOD_QUERY_GID_ENTRY,
-     up_to(UVERBS_ATTR_QUERY_GID_ENTRY_RESP_ENTRY), kNoAttributes, query_gid_entry},
+     up_to(UVERBS_ATTR_QUERY_GID_ENTRY_RESP_ENTRY), kNoAttributes, query_gid_entry, kWithoutNic},
     {UVERBS_OBJECT_DEVICE, UVERBS_METHOD_QUERY_GID_TABLE,
-     up_to(UVERBS_ATTR_QUERY_GID_TABLE_RESP_NUM_ENTRIES), kNoAttributes, query_gid_table},
+     up_to(UVERBS_ATTR_QUERY_GID_TABLE_RESP_NUM_ENTRIES), kNoAttributes, query_gid_table,
+     kWithoutNic},
 };
 
 constexpr uint32_t extended(uint32_t number) { return number | IB_USER_VERBS_CMD_FLAG_EXTENDED; }
 
 constexpr WriteCommand kCommands[] = {
     write_command<ib_uverbs_query_device, ib_uverbs_query_device_resp, query_device_command>(
-        IB_USER_VERBS_CMD_QUERY_DEVICE),
+        IB_USER_VERBS_CMD_QUERY_DEVICE, kWithoutNic),
     {extended(IB_USER_VERBS_EX_CMD_QUERY_DEVICE), sizeof(ib_uverbs_ex_query_device),
-     offsetof(ib_uverbs_ex_query_device_resp, odp_caps), extended_query_device},
+     offsetof(ib_uverbs_ex_query_device_resp, odp_caps), extended_query_device, kWithoutNic},
     write_command<ib_uverbs_query_port, ib_uverbs_query_port_resp, query_port_command>(
-        IB_USER_VERBS_CMD_QUERY_PORT),
+        IB_USER_VERBS_CMD_QUERY_PORT, kWithoutNic),
 };
 
 }  // namespace

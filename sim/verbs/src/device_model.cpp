@@ -22,6 +22,18 @@ constexpr uint8_t kFourLanes = 2;
 constexpr uint8_t kEdr = 32;
 constexpr uint8_t kInfiniBand = 1;
 
+// As ibv_odp_general_caps.
+constexpr uint64_t kOnDemand = 1;
+constexpr uint64_t kOnDemandImplicit = 2;
+
+// As ibv_odp_transport_cap_bits: what may use memory that is paged in on demand.
+constexpr uint32_t kSend = 1;
+constexpr uint32_t kReceive = 2;
+constexpr uint32_t kWrite = 4;
+constexpr uint32_t kRead = 8;
+constexpr uint32_t kAtomic = 16;
+constexpr uint32_t kSharedReceive = 32;
+
 }  // namespace
 
 uint16_t DeviceModel::lid(uint32_t port) const {
@@ -68,11 +80,18 @@ ib_uverbs_ex_query_device_resp DeviceModel::extended_device() const {
   ib_uverbs_ex_query_device_resp out{};
   out.base = device();
   out.response_length = sizeof out;
+  out.odp_caps.general_caps = kOnDemand | kOnDemandImplicit;
+  auto& transports = out.odp_caps.per_transport_caps;
+  transports.rc_odp_caps = kSend | kReceive | kWrite | kRead | kAtomic | kSharedReceive;
+  transports.uc_odp_caps = kSend | kReceive | kWrite;
+  transports.ud_odp_caps = kSend | kReceive | kSharedReceive;
+  out.xrc_odp_caps = kSend | kWrite | kRead | kAtomic | kSharedReceive;
   out.timestamp_mask = ~uint64_t{0};
   out.hca_core_clock = 1'000'000;  // in kHz: timestamps are nanoseconds
   out.device_cap_flags_ex = out.base.device_cap_flags;
   out.cq_moderation_caps.max_cq_moderation_count = UINT16_MAX;
   out.cq_moderation_caps.max_cq_moderation_period = 4095;
+  out.max_dm_size = kMaxDeviceMemory;
   return out;
 }
 

@@ -20,6 +20,7 @@ inline constexpr uint32_t kMaxSge = 30;
 inline constexpr uint32_t kMaxSrqWr = 32767;
 inline constexpr uint32_t kMaxSrqSge = 31;
 inline constexpr uint32_t kMaxReads = 16;
+inline constexpr uint64_t kMaxDeviceMemory = 128 * 1024;  ///< bytes in one piece
 
 /// One HCA of the host.
 struct DeviceModel {

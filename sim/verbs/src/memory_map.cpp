@@ -6,6 +6,9 @@
 #include <cstdio>
 #include <memory>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "real.hpp"
 #include "verbs_error.hpp"
 
@@ -29,6 +32,15 @@ void require_mapped(uint64_t start, uint64_t bytes, bool writable) {
     covered = end;
   }
   require(covered >= start + bytes, EFAULT);
+}
+
+void populate(uint64_t start, uint64_t bytes, bool writable) {
+  require_mapped(start, bytes, writable);
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t first = start / page * page;
+  // Only sooner than it would be anyway, so it does not matter if this kernel cannot.
+  madvise(reinterpret_cast<void*>(first), start + bytes - first,
+          writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
 }  // namespace ringer::sim::verbs

@@ -9,4 +9,7 @@ namespace ringer::sim::verbs {
 /// can be read, and written if `writable`: what a NIC touches must not fault.
 void require_mapped(uint64_t start, uint64_t bytes, bool writable);
 
+/// Has the kernel bring these pages in, ready to be written if `writable`. Errors: as above.
+void populate(uint64_t start, uint64_t bytes, bool writable);
+
 }  // namespace ringer::sim::verbs

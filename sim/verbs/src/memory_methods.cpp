@@ -2,6 +2,7 @@
 // Protection domains, memory regions and windows, address handles.
 #include <ringer/control_plane.hpp>
 
+#include "memory_access.hpp"
 #include "memory_map.hpp"
 #include "methods.hpp"
 
@@ -9,10 +10,6 @@ namespace ringer::sim::verbs {
 
 namespace {
 
-constexpr uint32_t kKnownAccess =
-    IB_UVERBS_ACCESS_LOCAL_WRITE | IB_UVERBS_ACCESS_REMOTE_WRITE | IB_UVERBS_ACCESS_REMOTE_READ |
-    IB_UVERBS_ACCESS_REMOTE_ATOMIC | IB_UVERBS_ACCESS_MW_BIND | IB_UVERBS_ACCESS_ZERO_BASED |
-    IB_UVERBS_ACCESS_ON_DEMAND | IB_UVERBS_ACCESS_HUGETLB | IB_UVERBS_ACCESS_OPTIONAL_RANGE;
 constexpr uint64_t kInPage = 4095;
 
 // As ibv_rereg_mr's flags.
@@ -22,19 +19,26 @@ constexpr uint32_t kChangeAccess = 4;
 
 constexpr uint32_t kWindowTypes = 2;
 
-void check_access(uint32_t flags) {
-  constexpr uint32_t kNeedLocalWrite =
-      IB_UVERBS_ACCESS_REMOTE_WRITE | IB_UVERBS_ACCESS_REMOTE_ATOMIC;
-  require((flags & ~kKnownAccess) == 0, EINVAL);
-  require((flags & kNeedLocalWrite) == 0 || (flags & IB_UVERBS_ACCESS_LOCAL_WRITE) != 0, EINVAL);
-  require((flags & IB_UVERBS_ACCESS_ON_DEMAND) == 0, EOPNOTSUPP);
+// All of the address space, whatever is in it when it is used.
+bool is_implicit(uint64_t start, uint64_t bytes) { return start == 0 && bytes == ~uint64_t{0}; }
+
+void allow(MemoryRange& range, uint32_t flags) {
+  check_access(flags);
+  range.access = flags & access::all;
+  range.on_demand = (flags & IB_UVERBS_ACCESS_ON_DEMAND) != 0;
 }
 
-// The memory must be there for all that the NIC may do to it.
+// The memory must be there for all that the NIC may do to it; on demand, not before it is done.
 void place(MemoryRange& range, uint64_t start, uint64_t bytes, uint64_t iova) {
   require((start & kInPage) == (iova & kInPage), EINVAL);
   require(bytes != 0, EINVAL);
-  require_mapped(start, bytes, (range.access & access::local_write) != 0);
+  if (!range.on_demand) {
+    require_mapped(start, bytes, (range.access & access::local_write) != 0);
+  } else if (is_implicit(start, bytes)) {
+    require(iova == 0, EINVAL);
+  } else {
+    require(start + bytes > start, EOVERFLOW);
+  }
   range.start = iova;
   range.bytes = bytes;
   range.host = reinterpret_cast<uint8_t*>(start);
@@ -55,10 +59,9 @@ void query_pd(Context& context, const Request& request) {
 
 void reg_mr(Context& context, const ib_uverbs_reg_mr& in, ib_uverbs_reg_mr_resp& out,
             const WriteCall&) {
-  check_access(in.access_flags);
   auto& pd = context.objects.at<ProtectionDomain>(in.pd_handle);
   MemoryRange range;
-  range.access = in.access_flags & access::all;
+  allow(range, in.access_flags);
   range.protection_domain = pd.number;
   place(range, in.start, in.length, in.hca_va);
   const auto& mr = context.objects.make<MemoryRegionObject>(context.nic, range, pd);
@@ -72,11 +75,9 @@ void rereg_mr(Context& context, const ib_uverbs_rereg_mr& in, ib_uverbs_rereg_mr
   constexpr uint32_t kKnown = kChangeTranslation | kChangePd | kChangeAccess;
   require(in.flags != 0 && (in.flags & ~kKnown) == 0, EINVAL);
   auto& mr = context.objects.at<MemoryRegionObject>(in.mr_handle);
+  require(!mr.device_memory, EINVAL);
   MemoryRange range = mr.range;
-  if ((in.flags & kChangeAccess) != 0) {
-    check_access(in.access_flags);
-    range.access = in.access_flags & access::all;
-  }
+  if ((in.flags & kChangeAccess) != 0) allow(range, in.access_flags);
   const bool moves = (in.flags & kChangeTranslation) != 0;
   place(range, moves ? in.start : reinterpret_cast<uint64_t>(range.host),
         moves ? in.length : range.bytes, moves ? in.hca_va : range.start);
@@ -98,6 +99,52 @@ void query_mr(Context& context, const Request& request) {
   request.out(UVERBS_ATTR_QUERY_MR_RESP_RKEY, mr.key);
   request.out(UVERBS_ATTR_QUERY_MR_RESP_LENGTH, mr.range.bytes);
   request.out(UVERBS_ATTR_QUERY_MR_RESP_IOVA, mr.range.start);
+}
+
+// The region that a prefetch is about: only those that are paged in on demand can be named.
+const MemoryRange& prefetchable(const Context& context, const ProtectionDomain& pd, uint32_t lkey,
+                                bool writes) {
+  const auto* key =
+      context.objects.find<MemoryKey>([&](const MemoryKey& each) { return each.key == lkey; });
+  require(key != nullptr, ENOENT);
+  const auto* mr = dynamic_cast<const MemoryRegionObject*>(key);
+  require(mr != nullptr, EINVAL);
+  require(mr->range.on_demand, ENOENT);
+  require(mr->pd.get() == &pd, EPERM);
+  require(!writes || (mr->range.access & access::local_write) != 0, EPERM);
+  return mr->range;
+}
+
+void prefetch(const MemoryRange& range, const ib_uverbs_sge& piece, uint64_t advice) {
+  const uint64_t offset = piece.addr - range.start;
+  require(piece.addr >= range.start && offset <= range.bytes, EFAULT);
+  require(piece.length <= range.bytes - offset, EFAULT);
+  if (advice == IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_NO_FAULT || piece.length == 0) return;
+  const uint64_t start = reinterpret_cast<uint64_t>(range.host) + offset;
+  populate(start, piece.length, advice == IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE);
+}
+
+// Without the flush flag it need not be done at once, so whether it succeeds is not told.
+void advise_mr(Context& context, const Request& request) {
+  const auto& pd =
+      context.objects.at<ProtectionDomain>(request.handle(UVERBS_ATTR_ADVISE_MR_PD_HANDLE), ENOENT);
+  const auto advice = request.in<uint64_t>(UVERBS_ATTR_ADVISE_MR_ADVICE);
+  const auto flags = request.in<uint64_t>(UVERBS_ATTR_ADVISE_MR_FLAGS);
+  const InBuffer list = request.in_buffer(UVERBS_ATTR_ADVISE_MR_SGE_LIST);
+  require((flags & ~uint64_t{IB_UVERBS_ADVISE_MR_FLAG_FLUSH}) == 0, EINVAL);
+  require(list.size() != 0 && list.size() % sizeof(ib_uverbs_sge) == 0, EINVAL);
+  require(advice <= IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_NO_FAULT, EOPNOTSUPP);
+  const bool writes = advice == IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE;
+  const bool flushes = (flags & IB_UVERBS_ADVISE_MR_FLAG_FLUSH) != 0;
+  for (size_t at = 0; at < list.size(); at += sizeof(ib_uverbs_sge)) {
+    const auto piece = InBuffer(list.data() + at, sizeof(ib_uverbs_sge)).as<ib_uverbs_sge>();
+    const MemoryRange& range = prefetchable(context, pd, piece.lkey, writes);
+    try {
+      prefetch(range, piece, advice);
+    } catch (const VerbsError&) {
+      if (flushes) throw;
+    }
+  }
 }
 
 void alloc_mw(Context& context, const ib_uverbs_alloc_mw& in, ib_uverbs_alloc_mw_resp& out,
@@ -130,6 +177,8 @@ constexpr Method kMethods[] = {
      kNoAttributes, destroy_method<MemoryRegionObject>},
     {UVERBS_OBJECT_MR, UVERBS_METHOD_QUERY_MR, up_to(UVERBS_ATTR_QUERY_MR_RESP_IOVA), kNoAttributes,
      query_mr},
+    {UVERBS_OBJECT_MR, UVERBS_METHOD_ADVISE_MR, up_to(UVERBS_ATTR_ADVISE_MR_SGE_LIST),
+     kNoAttributes, advise_mr},
     {UVERBS_OBJECT_MW, UVERBS_METHOD_MW_DESTROY, up_to(UVERBS_ATTR_DESTROY_MW_HANDLE),
      kNoAttributes, destroy_method<MemoryWindow>},
     {UVERBS_OBJECT_AH, UVERBS_METHOD_AH_DESTROY, up_to(UVERBS_ATTR_DESTROY_AH_HANDLE),

@@ -23,7 +23,10 @@ struct Method {
   uint32_t core_attributes;
   uint32_t driver_attributes;
   void (*run)(Context&, const Request&);
+  bool without_nic = false;  ///< works in a child of fork(), too
 };
+
+inline constexpr bool kWithoutNic = true;
 
 /// A call whose only attribute is the handle of the T to destroy.
 template <class T>
@@ -39,6 +42,7 @@ constexpr uint32_t up_to(uint32_t last) { return (last & ~uint32_t{UVERBS_ID_NS_
 
 std::span<const Method> device_methods();
 std::span<const Method> memory_methods();
+std::span<const Method> device_memory_methods();
 std::span<const Method> completion_methods();
 std::span<const Method> receive_queue_methods();
 std::span<const Method> queue_pair_methods();
@@ -59,6 +63,7 @@ struct WriteCommand {
   uint32_t request_bytes;
   uint32_t response_bytes;
   void (*run)(Context&, const WriteCall&);
+  bool without_nic = false;  ///< as above
 };
 
 /// Of an empty type there is nothing in the message.
@@ -72,23 +77,26 @@ constexpr uint32_t message_bytes() {
 /// The command `number`, for `run(context, in, out, call)`: `out` is all zeros when it begins and
 /// goes to the caller when it returns.
 template <class In, class Out, void (*run)(Context&, const In&, Out&, const WriteCall&)>
-constexpr WriteCommand write_command(uint32_t number) {
+constexpr WriteCommand write_command(uint32_t number, bool without_nic = false) {
   return {number, message_bytes<In>(), message_bytes<Out>(),
           [](Context& context, const WriteCall& call) {
             const In in = call.in.as<In>();
             Out out = InBuffer().as<Out>();
             run(context, in, out, call);
             if constexpr (!std::is_empty_v<Out>) call.out.put(out);
-          }};
+          },
+          without_nic};
 }
 
 template <class T, class In, uint32_t In::*handle>
 constexpr WriteCommand destroy_command_of(uint32_t number,
                                           std::integral_constant<uint32_t In::*, handle>) {
-  return {number, sizeof(In), 0, [](Context& context, const WriteCall& call) {
+  return {number, sizeof(In), 0,
+          [](Context& context, const WriteCall& call) {
             const In in = call.in.as<In>();
             context.objects.take<T>(in.*handle);
-          }};
+          },
+          false};
 }
 
 /// The command `number`, which destroys the T whose handle is the message's member `handle`.

@@ -76,11 +76,12 @@ class ObjectTable {
     return add(std::make_unique<T>(std::forward<Arguments>(arguments)...));
   }
 
-  /// Errors: VerbsError EINVAL if `handle` is not that of a T.
+  /// Errors: VerbsError EINVAL if `handle` is not that of a T, `absent` if it is nobody's.
   template <class T>
-  T& at(uint32_t handle) const {
+  T& at(uint32_t handle, int absent = EINVAL) const {
     const auto found = objects_.find(handle);
-    T* object = found == objects_.end() ? nullptr : dynamic_cast<T*>(found->second.get());
+    require(found != objects_.end(), absent);
+    T* object = dynamic_cast<T*>(found->second.get());
     require(object != nullptr, EINVAL);
     return *object;
   }
@@ -93,10 +94,10 @@ class ObjectTable {
     }
     return nullptr;
   }
-  /// Removes an object without users. Errors: VerbsError EINVAL, EBUSY.
+  /// Removes an object without users. Errors: VerbsError EBUSY, and those of at().
   template <class T>
-  std::unique_ptr<T> take(uint32_t handle) {
-    T& object = at<T>(handle);
+  std::unique_ptr<T> take(uint32_t handle, int absent = EINVAL) {
+    T& object = at<T>(handle, absent);
     require(object.users() == 0, EBUSY);
     const auto node = objects_.extract(handle);
     static_cast<void>(node.mapped().release());

@@ -33,11 +33,31 @@ class MemoryKey : public Object {
   Nic& nic_;
 };
 
+/// Pages of the BAR that are plain memory. The NIC knows nothing of them.
+class DeviceMemory : public Object {
+ public:
+  /// Errors: VerbsError ENOMEM.
+  DeviceMemory(Bar& bar, uint64_t length)
+      : bytes(length), page(bar.allocate_memory(pages_of(length))), bar_(bar) {}
+  ~DeviceMemory() override { bar_.release_memory(page, pages_of(bytes)); }
+  uint8_t* data() const { return bar_.memory(page); }
+  const uint64_t bytes;
+  const uint32_t page;  ///< the first, counted from where device memory begins
+
+ private:
+  static uint32_t pages_of(uint64_t bytes) {
+    return static_cast<uint32_t>((bytes + Bar::kPageBytes - 1) / Bar::kPageBytes);
+  }
+  Bar& bar_;
+};
+
 class MemoryRegionObject : public MemoryKey {
  public:
-  MemoryRegionObject(Nic& nic, const MemoryRange& memory, ProtectionDomain& domain)
-      : MemoryKey(nic, nic.register_range(memory), domain), range(memory) {}
+  MemoryRegionObject(Nic& nic, const MemoryRange& memory, ProtectionDomain& domain,
+                     DeviceMemory* in = nullptr)
+      : MemoryKey(nic, nic.register_range(memory), domain), range(memory), device_memory(in) {}
   MemoryRange range;
+  const Use<DeviceMemory> device_memory;  ///< or null: it is the application's
 };
 
 class MemoryWindow : public MemoryKey {

@@ -32,9 +32,10 @@ uint32_t from_environment(const char* variable, uint32_t most) {
   return static_cast<uint32_t>(std::clamp<unsigned long>(value, 1, most));
 }
 
-/// A context, or, in a child of fork(), where one was: its descriptors still are those of a device,
-/// but nothing works on them.
+/// A context. In a child of fork() it may be one that the parent has opened: its descriptors still
+/// are those of a device, but little works on them.
 struct OpenDevice {
+  bool works() const { return !context->inherited(); }
   uint32_t number = 0;
   std::shared_ptr<Context> context;
 };
@@ -62,10 +63,19 @@ struct Process {
   }
 };
 
-void before_fork() { Process::get().mutex.lock(); }
-void after_fork_in_parent() { Process::get().mutex.unlock(); }
+void before_fork() {
+  Process& process = Process::get();
+  process.mutex.lock();
+  for (auto& [id, device] : process.open) device.context->before_fork();
+}
 
-// The NICs and their thread are the parent's. What points to them is left where it is, unused.
+void after_fork_in_parent() {
+  Process& process = Process::get();
+  for (auto& [id, device] : process.open) device.context->after_fork_in_parent();
+  process.mutex.unlock();
+}
+
+// The NICs and their thread are the parent's. What points to them is never destroyed.
 void after_fork_in_child() {
   Process& process = Process::get();
   process.owner = getpid();
@@ -74,7 +84,8 @@ void after_fork_in_child() {
   for (auto& device : process.devices) static_cast<void>(device.release());
   process.devices.clear();
   for (auto& [id, device] : process.open) {
-    static_cast<void>(new std::shared_ptr<Context>(std::move(device.context)));
+    static_cast<void>(new std::shared_ptr<Context>(device.context));
+    device.context->after_fork_in_child();
   }
   // Locked by a thread that the child does not have: not even its own number is the same.
   new (&process.mutex) std::recursive_mutex;
@@ -95,8 +106,8 @@ void Process::start() {
 
 void Process::drive_while_open() {
   open_devices = static_cast<uint32_t>(open.size());
-  const bool works = std::any_of(open.begin(), open.end(),
-                                 [](const auto& entry) { return entry.second.context != nullptr; });
+  const bool works =
+      std::any_of(open.begin(), open.end(), [](const auto& entry) { return entry.second.works(); });
   driven_host = works ? host.get() : nullptr;
 }
 
@@ -138,7 +149,6 @@ std::optional<int> control_device(int fd, ib_uverbs_ioctl_hdr& header) {
     const std::lock_guard lock(process.mutex);
     const OpenDevice* device = process.find(*id);
     if (device == nullptr) return std::nullopt;
-    if (device->context == nullptr) return fail(EIO);
     context = device->context;
   }
   const int error = context->control(header);
@@ -177,7 +187,7 @@ int close_descriptor(int fd) {
     process.drive_while_open();
   }
   for (auto& [device_id, device] : process.open) {
-    const EventPipe* pipe = device.context ? device.context->find_pipe(id) : nullptr;
+    const EventPipe* pipe = device.works() ? device.context->find_pipe(id) : nullptr;
     if (pipe != nullptr && !is_open(id, pipe->own_fd())) device.context->forget_pipe(id);
   }
   return result;

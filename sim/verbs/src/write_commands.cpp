@@ -22,6 +22,7 @@ void invoke_write(Context& context, const Request& request) {
   const auto number = request.in<uint32_t>(UVERBS_ATTR_WRITE_CMD);
   const WriteCommand* command = find_command(number);
   require(command != nullptr, EOPNOTSUPP);
+  require(!context.inherited() || command->without_nic, EIO);
   const WriteCall call = {request.in_buffer(UVERBS_ATTR_CORE_IN),
                           request.out_buffer(UVERBS_ATTR_CORE_OUT), request.driver_in(),
                           request.driver_out()};
