@@ -18,12 +18,13 @@ namespace {
 
 constexpr uint32_t kPacketBudget = 256;  // of a link, a turn
 constexpr uint32_t kWqeBudget = 256;
-constexpr uint64_t kLookAroundNs = 1'000'000;
+constexpr uint32_t kTurnsPerLook = 256;
 
 // How the NIC's thread waits when there is nothing to do. While the application drives the NIC
 // itself the thread would only be in its way: it looks now and then, for an application that
 // watches memory instead. Else it stays awake for a while after the last work, then sleeps until
 // woken, or, since nobody tells of doorbells, for a short time, in the end a longer one.
+constexpr uint32_t kYieldEvery = 16;
 constexpr uint64_t kDrivenNapNs = 50'000;
 constexpr uint64_t kAwakeNs = 50'000;
 constexpr uint64_t kShortNapNs = 20'000;
@@ -37,7 +38,8 @@ struct VerbsHost::State {
   Fabric fabric;
   uint32_t nics;
   std::atomic<uint64_t> drives{0};
-  uint64_t looked_ns = 0;
+  uint64_t turns = 0;
+  bool must_look = true;  // somebody has come, or gone
   uint64_t violations_told = 0;
   std::jthread thread;  // last: it uses what is above
 
@@ -54,9 +56,8 @@ struct VerbsHost::State {
   }
 
   bool turn() {
-    const uint64_t now = now_ns();
-    if (now - looked_ns > kLookAroundNs) {
-      looked_ns = now;
+    if (++turns % kTurnsPerLook == 0 || must_look) {
+      must_look = false;
       links.look_around([this](uint32_t process) {
         for (uint32_t i = 0; i < nics; ++i) fabric.nic_at(i).forget_process(process);
       });
@@ -87,7 +88,7 @@ struct VerbsHost::State {
       if (any) {
         worked_ns = now;
       } else if (drives_now != driven && !waits) {
-        if (links.sleep(kDrivenNapNs)) looked_ns = 0;
+        sleep(kDrivenNapNs);
         worked_ns = now;
       } else if (now - worked_ns < kAwakeNs) {
         std::this_thread::yield();
@@ -121,7 +122,12 @@ struct VerbsHost::State {
       waiting = links.packets_waiting();
       return false;
     });
-    if (!waiting && links.sleep(ns)) looked_ns = 0;
+    if (!waiting) sleep(ns);
+  }
+
+  void sleep(uint64_t ns) {
+    if (!links.sleep(ns)) return;
+    fabric.gate().engine_turn([this] { return must_look = true; });
   }
 
   void tell_violations() {
@@ -149,7 +155,10 @@ void VerbsHost::drive() {
   s.drives.fetch_add(1, std::memory_order_relaxed);
   bool any = false;
   s.fabric.gate().try_engine_turn([&] { any = s.turn_for_application(); });
-  if (!any) sched_yield();
+  // Whoever polls in vain for long may stand in the way of who would answer.
+  thread_local uint32_t in_vain = 0;
+  in_vain = any ? 0 : in_vain + 1;
+  if (in_vain % kYieldEvery == kYieldEvery - 1) sched_yield();
 }
 
 void VerbsHost::abandon() {

@@ -91,12 +91,10 @@ constexpr WriteCommand write_command(uint32_t number, bool without_nic = false) 
 template <class T, class In, uint32_t In::*handle>
 constexpr WriteCommand destroy_command_of(uint32_t number,
                                           std::integral_constant<uint32_t In::*, handle>) {
-  return {number, sizeof(In), 0,
-          [](Context& context, const WriteCall& call) {
+  return {number, sizeof(In), 0, [](Context& context, const WriteCall& call) {
             const In in = call.in.as<In>();
             context.objects.take<T>(in.*handle);
-          },
-          false};
+          }};
 }
 
 /// The command `number`, which destroys the T whose handle is the message's member `handle`.

@@ -183,6 +183,7 @@ class Nic {
   std::vector<Uar> uars_;
   std::vector<NicQueuePair*> responding_;
   uint64_t doorbells_checked_ns_ = 0;
+  uint32_t turns_ = 0;
 };
 
 }  // namespace ringer::sim
