@@ -14,4 +14,8 @@ void* KernelMemory::open(const WindowHandle& /*handle*/) {
 
 void KernelMemory::close(void* /*opened*/) noexcept {}
 
+void* KernelMemory::map_registers(void* page, size_t /*bytes*/) { return page; }
+
+void KernelMemory::unmap_registers(void* /*page*/) noexcept {}
+
 }  // namespace ringer

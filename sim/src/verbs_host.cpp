@@ -28,7 +28,7 @@ constexpr uint32_t kYieldEvery = 16;
 constexpr uint64_t kDrivenNapNs = 50'000;
 constexpr uint64_t kAwakeNs = 50'000;
 constexpr uint64_t kShortNapNs = 20'000;
-constexpr uint64_t kLongNapNs = 5'000'000;
+constexpr uint64_t kLongNapNs = 1'000'000;
 constexpr uint64_t kLongAfterNs = 100'000'000;
 
 }  // namespace

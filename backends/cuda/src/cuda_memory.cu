@@ -110,6 +110,26 @@ class CudaMemory : public KernelMemory {
     cudaSetDevice(before);
   }
 
+  // A NIC's registers are I/O memory, which the driver maps only where it was told that it may; an
+  // emulated NIC's are plain memory, which it must not be told to be I/O.
+  void* map_registers(void* page, size_t bytes) override {
+    const DeviceScope scope(device_);
+    constexpr unsigned kFlags = cudaHostRegisterPortable | cudaHostRegisterMapped;
+    cudaError_t error = cudaHostRegister(page, bytes, kFlags | cudaHostRegisterIoMemory);
+    if (error == cudaErrorInvalidValue) {
+      cudaGetLastError();
+      error = cudaHostRegister(page, bytes, kFlags);
+    }
+    check(error, "cudaHostRegister of a NIC's registers (PeerMappingOverride=1 lets the driver)");
+    void* mapped = nullptr;
+    check(cudaHostGetDevicePointer(&mapped, page, 0), "cudaHostGetDevicePointer");
+    return mapped;
+  }
+
+  void unmap_registers(void* page) noexcept override {
+    if (cudaHostUnregister(page) != cudaSuccess) cudaGetLastError();
+  }
+
  private:
   static constexpr uint64_t kCudaDomain = 0x63756461;  // "cuda"
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
+#include <utility>
 
 #include <ringer/control_plane.hpp>
 #include <ringer/mlx5/fabric_settings.hpp>
@@ -31,6 +32,22 @@ void read_number(const Lookup& lookup, const char* name, int min, int max, Sourc
                        std::to_string(min) + " to " + std::to_string(max));
   }
   number = {static_cast<int>(value), text.origin};
+}
+
+template <class T>
+void read_choice(const Lookup& lookup, const char* name,
+                 std::initializer_list<std::pair<const char*, T>> choices, T& choice) {
+  const Sourced<std::string> text = read_text(lookup, name);
+  if (text.origin == "default") return;
+  std::string known;
+  for (const auto& [word, value] : choices) {
+    if (text.value == word) {
+      choice = value;
+      return;
+    }
+    known += (known.empty() ? "" : ", ") + std::string(word);
+  }
+  throw BackendError(text.origin + "='" + text.value + "' is none of " + known);
 }
 
 /// One device of a list such as "mlx5_0:1,mlx5_1".
@@ -131,6 +148,15 @@ FabricSettings read_fabric_settings(const Lookup& lookup) {
   read_number(lookup, "PKEY", 0, 65535, s.pkey_index);
   read_number(lookup, "TIMEOUT", 0, 31, s.timeout);
   read_number(lookup, "RETRY_CNT", 0, 7, s.retry_count);
+  read_choice<QueueMaking>(lookup, "QUEUES",
+                           {{"auto", QueueMaking::automatic},
+                            {"verbs", QueueMaking::verbs},
+                            {"devx", QueueMaking::devx}},
+                           s.queues);
+  read_choice<DoorbellWay>(
+      lookup, "DOORBELLS",
+      {{"auto", DoorbellWay::automatic}, {"gpu", DoorbellWay::gpu}, {"cpu", DoorbellWay::cpu}},
+      s.doorbells);
   return s;
 }
 

@@ -3,7 +3,8 @@
 
 #include <ringer/mlx5/mlx5_backend.hpp>
 
-#include "mlx5_queue_pair.hpp"
+#include "devx_queue_pair.hpp"
+#include "verbs_queue_pair.hpp"
 
 namespace ringer::mlx5 {
 
@@ -58,11 +59,24 @@ class Mlx5Nic : public Nic {
     return std::make_unique<Mlx5MemoryRegion>(device_, address, bytes, rights);
   }
   std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {
-    return std::make_unique<Mlx5QueuePair>(device_, config);
+    if (by_firmware(config)) return std::make_unique<DevxQueuePair>(device_, config, relay_);
+    return std::make_unique<VerbsQueuePair>(device_, config);
   }
 
  private:
+  bool by_firmware(const QueuePairConfig& config) const {
+    const QueueMaking making = device_->settings.queues;
+    if (making == QueueMaking::verbs) return false;
+    const bool wanted = config.cq_mode == CqMode::collapsed && config.rq_wqes == 0;
+    if (making == QueueMaking::devx && !device_->firmware_commands) {
+      throw BackendError("create_queue_pair on " + device_->name() +
+                         ": this user or device has no firmware commands (DEVX)");
+    }
+    return wanted && device_->firmware_commands;
+  }
+
   std::shared_ptr<Device> device_;
+  DoorbellRelay relay_;
 };
 
 }  // namespace

@@ -99,6 +99,13 @@ Device::Device(const PortChoice& chosen, const FabricSettings& wanted)
   pd = core.alloc_pd(context);
   if (pd == nullptr) fail("ibv_alloc_pd", name(), errno);
   closes.release();
+  mlx5dv_pd inside{};
+  mlx5dv_obj objects{};
+  objects.pd = {pd, &inside};
+  uint32_t event_queue = 0;
+  firmware_commands =
+      core.init_obj(&objects, MLX5DV_OBJ_PD) == 0 && core.query_eqn(context, 0, &event_queue) == 0;
+  pd_number = inside.pdn;
 }
 
 Device::~Device() {

@@ -14,6 +14,9 @@
 
 namespace ringer::mlx5 {
 
+/// Bytes of a page of doorbell registers.
+inline constexpr size_t kUarBytes = 4096;
+
 /// Context and protection domain of one port.
 class Device {
  public:
@@ -33,6 +36,8 @@ class Device {
   ibv_port_attr port{};
   ibv_device_attr attributes{};
   ibv_gid gid{};
+  uint32_t pd_number = 0;
+  bool firmware_commands = false;  ///< DEVX is there
 
   const std::string& name() const { return choice.device; }
   bool is_ethernet() const { return port.link_layer == IBV_LINK_LAYER_ETHERNET; }

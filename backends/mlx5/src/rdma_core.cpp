@@ -53,6 +53,16 @@ RdmaCore load_all() {
   find(mlx5, "mlx5dv_is_supported", core.is_mlx5);
   find(mlx5, "mlx5dv_init_obj", core.init_obj);
   find(mlx5, "mlx5dv_create_cq", core.create_cq);
+  find(verbs, "ibv_create_ah", core.create_ah);
+  find(verbs, "ibv_destroy_ah", core.destroy_ah);
+  find(mlx5, "mlx5dv_devx_alloc_uar", core.alloc_uar);
+  find(mlx5, "mlx5dv_devx_free_uar", core.free_uar);
+  find(mlx5, "mlx5dv_devx_query_eqn", core.query_eqn);
+  find(mlx5, "mlx5dv_devx_umem_reg", core.register_umem);
+  find(mlx5, "mlx5dv_devx_umem_dereg", core.deregister_umem);
+  find(mlx5, "mlx5dv_devx_obj_create", core.create_object);
+  find(mlx5, "mlx5dv_devx_obj_modify", core.modify_object);
+  find(mlx5, "mlx5dv_devx_obj_destroy", core.destroy_object);
   return core;
 }
 

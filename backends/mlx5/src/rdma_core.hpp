@@ -31,6 +31,16 @@ struct RdmaCore {
   decltype(&mlx5dv_is_supported) is_mlx5;
   decltype(&mlx5dv_init_obj) init_obj;
   decltype(&mlx5dv_create_cq) create_cq;
+  decltype(&ibv_create_ah) create_ah;
+  decltype(&ibv_destroy_ah) destroy_ah;
+  decltype(&mlx5dv_devx_alloc_uar) alloc_uar;
+  decltype(&mlx5dv_devx_free_uar) free_uar;
+  decltype(&mlx5dv_devx_query_eqn) query_eqn;
+  decltype(&mlx5dv_devx_umem_reg) register_umem;
+  decltype(&mlx5dv_devx_umem_dereg) deregister_umem;
+  decltype(&mlx5dv_devx_obj_create) create_object;
+  decltype(&mlx5dv_devx_obj_modify) modify_object;
+  decltype(&mlx5dv_devx_obj_destroy) destroy_object;
 
   /// Loads them once. Throws BackendError with the library or symbol that is missing.
   static const RdmaCore& load();

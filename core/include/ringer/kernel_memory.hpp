@@ -47,6 +47,11 @@ class KernelMemory {
   /// before it is closed here. Errors: BackendError.
   virtual void* open(const WindowHandle& handle);
   virtual void close(void* opened) noexcept;
+
+  /// Lets kernels store to a NIC's registers that this process has mapped at `page`; returns the
+  /// address that they know them by. Errors: BackendError where the machine does not allow it.
+  virtual void* map_registers(void* page, size_t bytes);
+  virtual void unmap_registers(void* page) noexcept;
 };
 
 /// Hash of what processes must have in common to open each other's memory: the running system, the

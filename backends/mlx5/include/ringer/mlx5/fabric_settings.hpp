@@ -17,16 +17,32 @@ struct Sourced {
   std::string origin = "default";
 };
 
+/// How queue pairs are made.
+enum class QueueMaking {
+  automatic,  ///< by firmware commands where a collapsed completion queue is wanted and they work
+  verbs,      ///< by the provider
+  devx,       ///< by firmware commands, or not at all
+};
+
+/// Who stores to the doorbell register.
+enum class DoorbellWay {
+  automatic,  ///< kernels, where the register can be mapped for them
+  gpu,        ///< kernels, or not at all
+  cpu,        ///< a host thread, on their behalf
+};
+
 /// Variables RINGER_IB_X; where that is not set, NCCL_IB_X.
 struct FabricSettings {
   /// HCA: names by prefix, comma separated, each with :port if wanted; "^" excludes, "=" is exact.
   Sourced<std::string> devices;
   Sourced<int> gid_index{-1, "default"};  ///< GID_INDEX; -1: the best RoCE v2 GID
   Sourced<int> traffic_class{0, "default"};
-  Sourced<int> service_level{0, "default"};  ///< SL
-  Sourced<int> pkey_index{0, "default"};     ///< PKEY
-  Sourced<int> timeout{18, "default"};       ///< 4.096 us * 2^TIMEOUT
-  Sourced<int> retry_count{7, "default"};    ///< RETRY_CNT
+  Sourced<int> service_level{0, "default"};        ///< SL
+  Sourced<int> pkey_index{0, "default"};           ///< PKEY
+  Sourced<int> timeout{18, "default"};             ///< 4.096 us * 2^TIMEOUT
+  Sourced<int> retry_count{7, "default"};          ///< RETRY_CNT
+  QueueMaking queues = QueueMaking::automatic;     ///< QUEUES: auto, verbs, devx
+  DoorbellWay doorbells = DoorbellWay::automatic;  ///< DOORBELLS: auto, gpu, cpu
 };
 
 /// `lookup` is getenv, or a test's. Errors: BackendError for a value that is out of its range.

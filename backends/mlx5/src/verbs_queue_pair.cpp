@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mlx5_queue_pair.hpp"
+#include "verbs_queue_pair.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -18,17 +18,12 @@ constexpr uint8_t kMinRnrTimer = 12;  // 0.64 ms
 
 }  // namespace
 
-Mlx5QueuePair::Mlx5QueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config)
-    : device_(std::move(device)),
-      config_(config),
-      memory_(config.kernels != nullptr ? *config.kernels : host_memory()) {
+VerbsQueuePair::VerbsQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config)
+    : RawQueuePair(std::move(device), config) {
   if (!memory_.host_reachable()) {
     throw BackendError("create_queue_pair on " + device_->name() +
                        ": queues that the provider makes are in host memory, and kernels on a "
                        "GPU do not reach them");
-  }
-  if (config.start_index != 0) {
-    throw BackendError("create_queue_pair on " + device_->name() + ": a NIC begins at index 0");
   }
   create_domain();
   if (config.rq_wqes != 0) receive_cq_ = create_cq(config.rq_wqes);
@@ -38,7 +33,7 @@ Mlx5QueuePair::Mlx5QueuePair(std::shared_ptr<Device> device, const QueuePairConf
 }
 
 // A thread domain gives the queue pair a doorbell register of its own.
-void Mlx5QueuePair::create_domain() {
+void VerbsQueuePair::create_domain() {
   ibv_td_init_attr td_attr{};
   ibv_td* td = ibv_alloc_td(device_->context, &td_attr);
   if (td == nullptr) fail("ibv_alloc_td", device_->name(), errno);
@@ -52,7 +47,7 @@ void Mlx5QueuePair::create_domain() {
 }
 
 // Our pollers know CQEs of 64 bytes.
-Owned<ibv_cq> Mlx5QueuePair::create_cq(uint32_t cqes) const {
+Owned<ibv_cq> VerbsQueuePair::create_cq(uint32_t cqes) const {
   ibv_cq_init_attr_ex attr{};
   attr.cqe = cqes;
   mlx5dv_cq_init_attr dv{};
@@ -65,7 +60,7 @@ Owned<ibv_cq> Mlx5QueuePair::create_cq(uint32_t cqes) const {
 
 // The provider makes room for the largest WQE there is, four blocks, times the WQEs asked for; how
 // deep the ring becomes is its business. The completion queue must hold as many.
-void Mlx5QueuePair::create_rings() {
+void VerbsQueuePair::create_rings() {
   constexpr uint32_t kBlocksOfLargest = 4;
   constexpr int kTries = 3;
   uint32_t wqes = std::max(config_.sq_wqebbs / kBlocksOfLargest, 1u);
@@ -86,7 +81,7 @@ void Mlx5QueuePair::create_rings() {
                      " blocks with a completion queue for it");
 }
 
-void Mlx5QueuePair::inspect(mlx5dv_qp* qp, ibv_cq* cq, mlx5dv_cq* inside) const {
+void VerbsQueuePair::inspect(mlx5dv_qp* qp, ibv_cq* cq, mlx5dv_cq* inside) const {
   mlx5dv_obj objects{};
   objects.qp = {qp_.get(), qp};
   objects.cq = {cq, inside};
@@ -94,7 +89,7 @@ void Mlx5QueuePair::inspect(mlx5dv_qp* qp, ibv_cq* cq, mlx5dv_cq* inside) const 
   if (error != 0) fail("mlx5dv_init_obj", device_->name(), error);
 }
 
-Owned<ibv_qp> Mlx5QueuePair::create_qp(uint32_t wqes) const {
+Owned<ibv_qp> VerbsQueuePair::create_qp(uint32_t wqes) const {
   ibv_qp_init_attr attr{};
   attr.send_cq = send_cq_.get();
   attr.recv_cq = receive_cq_.get() != nullptr ? receive_cq_.get() : send_cq_.get();
@@ -109,7 +104,7 @@ Owned<ibv_qp> Mlx5QueuePair::create_qp(uint32_t wqes) const {
 }
 
 // Ring geometry is the provider's: it may have given more than was asked for.
-void Mlx5QueuePair::look_inside() {
+void VerbsQueuePair::look_inside() {
   mlx5dv_qp qp{};
   mlx5dv_cq cq{};
   mlx5dv_cq receive_cq{};
@@ -120,11 +115,7 @@ void Mlx5QueuePair::look_inside() {
     throw BackendError("create_queue_pair on " + device_->name() +
                        ": rings of another geometry than ours");
   }
-  heads_ = KernelArray<SqState>(memory_, 1, MemoryUse::kernel);
-  range_ends_ = KernelArray<uint64_t>(memory_, qp.sq.wqe_cnt, MemoryUse::kernel);
-  view_.layout_stamp = kDeviceQpStamp;
   view_.qpn = qp_->qp_num;
-  view_.peer = kNoPeer;
   view_.sq_wqebbs = qp.sq.wqe_cnt;
   view_.cq_cqes = cq.cqe_cnt;
   view_.cq_mode = CqMode::owner_bit;
@@ -133,27 +124,14 @@ void Mlx5QueuePair::look_inside() {
   view_.dbr = reinterpret_cast<Be32*>(qp.dbrec);
   view_.cq_dbr = reinterpret_cast<Be32*>(cq.dbrec);
   view_.doorbell = static_cast<uint64_t*>(qp.bf.reg);
-  view_.state = heads_.data();
-  view_.range_ends = range_ends_.data();
-  poster_.emplace(view_);
+  adopt_rings();
   receiver_.emplace(
       view_, ReceiveRings{static_cast<uint8_t*>(qp.rq.buf), qp.rq.wqe_cnt, qp.rq.stride,
                           reinterpret_cast<Be32*>(qp.dbrec), static_cast<Cqe*>(receive_cq.buf),
                           receive_cq.cqe_cnt, reinterpret_cast<Be32*>(receive_cq.dbrec)});
 }
 
-QueuePairAddress Mlx5QueuePair::address() const {
-  QueuePairAddress address{0,
-                           view_.qpn,
-                           device_->port.lid,
-                           static_cast<uint8_t>(device_->port.active_mtu),
-                           static_cast<uint8_t>(device_->is_ethernet()),
-                           {}};
-  std::memcpy(address.gid, device_->gid.raw, sizeof(address.gid));
-  return address;
-}
-
-void Mlx5QueuePair::modify(ibv_qp_attr& attributes, int mask, const char* verb) {
+void VerbsQueuePair::modify(ibv_qp_attr& attributes, int mask, const char* verb) {
   const int error = device_->core.modify_qp(qp_.get(), &attributes, mask);
   if (error != 0) {
     fail(std::string("ibv_modify_qp to ") + verb + " of queue pair " + std::to_string(view_.qpn),
@@ -161,7 +139,7 @@ void Mlx5QueuePair::modify(ibv_qp_attr& attributes, int mask, const char* verb) 
   }
 }
 
-void Mlx5QueuePair::enter_init() {
+void VerbsQueuePair::enter_init() {
   ibv_qp_attr a{};
   a.qp_state = IBV_QPS_INIT;
   a.pkey_index = static_cast<uint16_t>(device_->settings.pkey_index.value);
@@ -170,11 +148,10 @@ void Mlx5QueuePair::enter_init() {
   modify(a, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, "INIT");
 }
 
-void Mlx5QueuePair::enter_rtr(const QueuePairAddress& remote) {
+void VerbsQueuePair::enter_rtr(const QueuePairAddress& remote) {
   ibv_qp_attr a{};
   a.qp_state = IBV_QPS_RTR;
-  a.path_mtu =
-      static_cast<ibv_mtu>(std::min(static_cast<uint8_t>(device_->port.active_mtu), remote.mtu));
+  a.path_mtu = static_cast<ibv_mtu>(mtu_with(remote));
   a.dest_qp_num = remote.qpn;
   a.max_dest_rd_atomic =
       static_cast<uint8_t>(std::clamp(device_->attributes.max_qp_rd_atom, 1, 16));
@@ -195,7 +172,7 @@ void Mlx5QueuePair::enter_rtr(const QueuePairAddress& remote) {
          "RTR");
 }
 
-void Mlx5QueuePair::enter_rts() {
+void VerbsQueuePair::enter_rts() {
   ibv_qp_attr a{};
   a.qp_state = IBV_QPS_RTS;
   a.timeout = static_cast<uint8_t>(device_->settings.timeout.value);
@@ -209,37 +186,11 @@ void Mlx5QueuePair::enter_rts() {
          "RTS");
 }
 
-void Mlx5QueuePair::connect(const QueuePairAddress& remote, uint32_t peer) {
-  if (remote.is_ethernet != static_cast<uint8_t>(device_->is_ethernet()) || remote.mtu == 0) {
-    throw BackendError("connect: rank " + std::to_string(peer) +
-                       " is on another kind of link than " + device_->choice.reason);
-  }
+void VerbsQueuePair::connect(const QueuePairAddress& remote, uint32_t peer) {
+  require_same_link(remote, peer);
   enter_rtr(remote);
   enter_rts();
-  view_.peer = peer;
-  connected_ = true;
-}
-
-DeviceQp Mlx5QueuePair::device_view() const {
-  if (!connected_) {
-    throw BackendError("device_view: queue pair " + std::to_string(view_.qpn) +
-                       " is not connected");
-  }
-  return view_;
-}
-
-// The provider's completion queue keeps every CQE until it is polled, the first error included.
-Status Mlx5QueuePair::first_error() const {
-  Status status;
-  const QueueError& error = heads_.data()->error;
-  status.code = static_cast<StatusCode>(
-      HostPlatform{}.load<Scope::sys, Order::acquire>(&error.code));  // pairs with fail()
-  if (status.code != StatusCode::qp_error) return {};
-  status.syndrome = error.syndrome;
-  status.wqe_index = error.wqe_index;
-  status.qpn = view_.qpn;
-  status.peer = view_.peer;
-  return status;
+  connected_to(peer);
 }
 
 }  // namespace ringer::mlx5

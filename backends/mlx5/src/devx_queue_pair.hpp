@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// A queue pair made by firmware commands over memory of ours: rings and records where kernels reach
+// them, a collapsed completion queue, a doorbell register of its own.
+#pragma once
+
+#include <ringer/mlx5/prm.hpp>
+
+#include "doorbell_relay.hpp"
+#include "raw_queue_pair.hpp"
+
+namespace ringer::mlx5 {
+
+/// Has no receive ring.
+class DevxQueuePair : public RawQueuePair {
+ public:
+  /// Errors: BackendError with command, device, errno and the firmware's syndrome.
+  DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config,
+                DoorbellRelay& relay);
+  ~DevxQueuePair() override;
+
+  void connect(const QueuePairAddress& remote, uint32_t peer) override;
+  void post_receive(const LocalRef& buffer, uint32_t bytes) override;
+  bool poll_receive(ReceiveCompletion&) override { return false; }
+
+ private:
+  using Modify = prm::Record<prm::modify_qp::kBytes>;
+
+  void lay_out();
+  void take_registers();
+  void create_cq();
+  void create_qp();
+  Owned<mlx5dv_devx_obj> create(const void* command, size_t bytes, const char* name,
+                                uint32_t* number);
+  Modify modification(prm::Opcode opcode) const;
+  void modify(const Modify& command, const char* name);
+  void enter_init();
+  void enter_rtr(const QueuePairAddress& remote);
+  void enter_rts();
+  void set_ethernet_path(Modify& command, const QueuePairAddress& remote) const;
+
+  DoorbellRelay& relay_;
+  KernelArray<uint8_t> block_;     // doorbell records, CQEs, send ring
+  KernelArray<uint64_t> relayed_;  // the doorbell, where kernels do not reach the register
+  uint64_t records_at_ = 0;
+  uint64_t cq_at_ = 0;
+  uint64_t sq_at_ = 0;
+  // Objects go first, then the memory and the registers that they use.
+  Owned<mlx5dv_devx_uar> registers_;
+  void* mapped_registers_ = nullptr;
+  Owned<mlx5dv_devx_umem> memory_of_queues_;
+  Owned<mlx5dv_devx_obj> cq_;
+  Owned<mlx5dv_devx_obj> qp_;
+  uint32_t cqn_ = 0;
+};
+
+}  // namespace ringer::mlx5

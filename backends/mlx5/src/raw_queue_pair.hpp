@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What queue pairs have in common however they were made: heads of ours, rings and registers as the
+// device uses them.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include <ringer/control_plane.hpp>
+#include <ringer/host_queue.hpp>
+
+#include "mlx5_device.hpp"
+
+namespace ringer::mlx5 {
+
+class RawQueuePair : public QueuePair {
+ public:
+  QueuePairAddress address() const override;
+  DeviceQp device_view() const override;
+  PostOutcome post(std::span<const WorkRequest> requests) override {
+    return poster_->post(requests);
+  }
+  uint64_t outstanding(Status& status) override;
+  Status first_error() const override;
+  void abort() override;
+
+ protected:
+  RawQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config);
+
+  /// Once the rings are there: fills in what belongs to all, `view_` has the rest.
+  void adopt_rings();
+  /// Errors: BackendError if the peer is on another kind of link.
+  void require_same_link(const QueuePairAddress& remote, uint32_t peer) const;
+  void connected_to(uint32_t peer);
+  uint8_t mtu_with(const QueuePairAddress& remote) const;
+
+  std::shared_ptr<Device> device_;
+  QueuePairConfig config_;
+  KernelMemory& memory_;
+  DeviceQp view_{};
+
+ private:
+  SqState read_heads() const;
+
+  KernelArray<SqState> heads_;
+  KernelArray<uint64_t> range_ends_;
+  std::optional<HostPoster> poster_;  // if the host reaches the heads
+  bool connected_ = false;
+};
+
+}  // namespace ringer::mlx5
