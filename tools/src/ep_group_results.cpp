@@ -118,6 +118,8 @@ std::string EpGroup::path_table() const {
   return ep::format_paths(paths(), impl_->options.config.ranks);
 }
 
+std::string EpGroup::backend_text() const { return impl_->backend->describe(); }
+
 std::string EpGroup::path_summary() const {
   std::string summary;
   const uint32_t ranks = impl_->options.config.ranks;

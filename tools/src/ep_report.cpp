@@ -79,6 +79,7 @@ void EpReport::add(const EpIteration& iteration, bool timed) {
 void EpReport::describe(const EpGroup& group) {
   queue_pairs_ = group.queue_pairs();
   paths_ = group.path_table();
+  backend_ = group.backend_text();
   path_summary_ = group.path_summary();
   const uint32_t ranks = request_.options.config.ranks;
   const auto& paths = group.paths();
@@ -132,6 +133,10 @@ std::string EpReport::header() const {
   line(fmt::format("run          {} iterations after {} of warm-up, {}, check {}",
                    request_.iterations, request_.warmup,
                    o.deterministic ? "deterministic" : "threaded", on_off(o.check)));
+  if (!backend_.empty()) {
+    line("backend");
+    text += commented(backend_);
+  }
   line("paths");
   return text + commented(paths_) + "#\n";
 }

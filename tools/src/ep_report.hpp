@@ -65,6 +65,7 @@ class EpReport {
   const EpRequest& request_;
   uint32_t queue_pairs_ = 0;
   std::string paths_;
+  std::string backend_;  ///< what it says of itself
   std::string path_summary_;
   std::vector<std::vector<std::string>> path_matrix_;
   NicTotals nic_{};

@@ -125,6 +125,8 @@ class EpGroup {
   /// The paths between all ranks, row by row, and for people.
   const std::vector<ep::PathChoice>& paths() const;
   std::string path_table() const;
+  /// Backend::describe().
+  std::string backend_text() const;
   /// One word for the whole group: "ibgda", "ipc", "fifo" or "mixed".
   std::string path_summary() const;
   uint32_t queue_pairs() const;  ///< of all ranks

@@ -33,9 +33,8 @@ uint32_t log2_of(uint32_t value) { return static_cast<uint32_t>(std::countr_zero
 
 }  // namespace
 
-DevxQueuePair::DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config,
-                             DoorbellRelay& relay)
-    : RawQueuePair(std::move(device), config), relay_(relay) {
+DevxQueuePair::DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config)
+    : RawQueuePair(std::move(device), config) {
   lay_out();
   take_registers();
   create_cq();
@@ -46,8 +45,8 @@ DevxQueuePair::DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConf
 
 DevxQueuePair::~DevxQueuePair() {
   qp_.reset();
-  relay_.forget(relayed_.data());
-  if (mapped_registers_ != nullptr) memory_.unmap_registers(registers_->base_addr);
+  device_->relay.forget(relayed_.data());
+  if (mapped_) device_->register_pages.give_back(memory_, registers_->base_addr);
 }
 
 // One block, so that one registration does: records, CQEs, send ring.
@@ -63,8 +62,8 @@ void DevxQueuePair::lay_out() {
   if (umem == nullptr) fail("mlx5dv_devx_umem_reg", device_->name(), errno);
   memory_of_queues_ = {umem, device_->core.deregister_umem};
   view_.sq_wqebbs = wqebbs;
-  view_.cq_cqes = 1;
-  view_.cq_mode = CqMode::collapsed;
+  view_.cq_mode = config_.cq_mode;
+  view_.cq_cqes = view_.cq_mode == CqMode::collapsed ? 1 : wqebbs;
   view_.sq = block_.data() + sq_at_;
   view_.cq = cqes;
   view_.dbr = reinterpret_cast<Be32*>(block_.data() + records_at_);
@@ -81,19 +80,19 @@ void DevxQueuePair::take_registers() {
   registers_ = {registers, free_registers};
   const auto offset = static_cast<size_t>(static_cast<uint8_t*>(registers->reg_addr) -
                                           static_cast<uint8_t*>(registers->base_addr));
-  if (device_->settings.doorbells != DoorbellWay::cpu) {
+  if (device_->settings.doorbells.value != DoorbellWay::cpu) {
     try {
-      mapped_registers_ = memory_.map_registers(registers->base_addr, kUarBytes);
-      view_.doorbell =
-          reinterpret_cast<uint64_t*>(static_cast<uint8_t*>(mapped_registers_) + offset);
+      uint8_t* page = device_->register_pages.take(memory_, registers->base_addr);
+      mapped_ = true;
+      view_.doorbell = reinterpret_cast<uint64_t*>(page + offset);
       return;
     } catch (const BackendError&) {
-      if (device_->settings.doorbells == DoorbellWay::gpu) throw;
+      if (device_->settings.doorbells.value == DoorbellWay::gpu) throw;
     }
   }
   relayed_ = KernelArray<uint64_t>(memory_, 1, MemoryUse::queue);
   view_.doorbell = relayed_.data();
-  relay_.add(relayed_.data(), static_cast<uint64_t*>(registers->reg_addr));
+  device_->relay.add(relayed_.data(), static_cast<uint64_t*>(registers->reg_addr));
 }
 
 Owned<mlx5dv_devx_obj> DevxQueuePair::create(const void* command, size_t bytes, const char* name,
@@ -111,7 +110,7 @@ Owned<mlx5dv_devx_obj> DevxQueuePair::create(const void* command, size_t bytes, 
   return {object, device_->core.destroy_object};
 }
 
-// Collapsed: each completion overwrites CQE 0, and nobody counts how many there were.
+// Collapsed, each completion overwrites CQE 0, and nobody counts how many there were.
 void DevxQueuePair::create_cq() {
   uint32_t event_queue = 0;
   if (const int error = device_->core.query_eqn(device_->context, 0, &event_queue); error != 0) {
@@ -125,8 +124,9 @@ void DevxQueuePair::create_cq() {
   const uint32_t umem = memory_of_queues_->umem_id;
   command.set(prm::kOpcode, static_cast<uint32_t>(Command::create_cq));
   set(prm::cqc::dbr_umem_valid, 1u);
-  set(prm::cqc::cc, 1u);
-  set(prm::cqc::oi, 1u);
+  const uint32_t collapsed = view_.cq_mode == CqMode::collapsed ? 1 : 0;
+  set(prm::cqc::cc, collapsed);
+  set(prm::cqc::oi, collapsed);
   set(prm::cqc::dbr_umem_id, umem);
   set(prm::cqc::log_cq_size, log2_of(config_.sq_wqebbs));
   set(prm::cqc::uar_page, registers_->page_id);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A queue pair made by firmware commands over memory of ours: rings and records where kernels reach
-// them, a collapsed completion queue, a doorbell register of its own.
+// them, a completion queue as wished for, a doorbell register of its own.
 #pragma once
 
 #include <ringer/mlx5/prm.hpp>
 
-#include "doorbell_relay.hpp"
 #include "raw_queue_pair.hpp"
 
 namespace ringer::mlx5 {
@@ -14,8 +13,7 @@ namespace ringer::mlx5 {
 class DevxQueuePair : public RawQueuePair {
  public:
   /// Errors: BackendError with command, device, errno and the firmware's syndrome.
-  DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config,
-                DoorbellRelay& relay);
+  DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config);
   ~DevxQueuePair() override;
 
   void connect(const QueuePairAddress& remote, uint32_t peer) override;
@@ -38,7 +36,6 @@ class DevxQueuePair : public RawQueuePair {
   void enter_rts();
   void set_ethernet_path(Modify& command, const QueuePairAddress& remote) const;
 
-  DoorbellRelay& relay_;
   KernelArray<uint8_t> block_;     // doorbell records, CQEs, send ring
   KernelArray<uint64_t> relayed_;  // the doorbell, where kernels do not reach the register
   uint64_t records_at_ = 0;
@@ -46,7 +43,7 @@ class DevxQueuePair : public RawQueuePair {
   uint64_t sq_at_ = 0;
   // Objects go first, then the memory and the registers that they use.
   Owned<mlx5dv_devx_uar> registers_;
-  void* mapped_registers_ = nullptr;
+  bool mapped_ = false;
   Owned<mlx5dv_devx_umem> memory_of_queues_;
   Owned<mlx5dv_devx_obj> cq_;
   Owned<mlx5dv_devx_obj> qp_;

@@ -34,15 +34,23 @@ void read_number(const Lookup& lookup, const char* name, int min, int max, Sourc
   number = {static_cast<int>(value), text.origin};
 }
 
+const char* word_of(QueueMaking queues) {
+  return queues == QueueMaking::verbs ? "verbs" : queues == QueueMaking::devx ? "devx" : "auto";
+}
+
+const char* word_of(DoorbellWay doorbells) {
+  return doorbells == DoorbellWay::gpu ? "gpu" : doorbells == DoorbellWay::cpu ? "cpu" : "auto";
+}
+
 template <class T>
 void read_choice(const Lookup& lookup, const char* name,
-                 std::initializer_list<std::pair<const char*, T>> choices, T& choice) {
+                 std::initializer_list<std::pair<const char*, T>> choices, Sourced<T>& choice) {
   const Sourced<std::string> text = read_text(lookup, name);
   if (text.origin == "default") return;
   std::string known;
   for (const auto& [word, value] : choices) {
     if (text.value == word) {
-      choice = value;
+      choice = {value, text.origin};
       return;
     }
     known += (known.empty() ? "" : ", ") + std::string(word);
@@ -204,6 +212,8 @@ std::string describe(const FabricSettings& s) {
   line("pkey index", std::to_string(s.pkey_index.value), s.pkey_index.origin);
   line("timeout", std::to_string(s.timeout.value), s.timeout.origin);
   line("retry count", std::to_string(s.retry_count.value), s.retry_count.origin);
+  line("queues", word_of(s.queues.value), s.queues.origin);
+  line("doorbells", word_of(s.doorbells.value), s.doorbells.origin);
   return text;
 }
 

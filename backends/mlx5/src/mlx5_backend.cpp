@@ -59,15 +59,17 @@ class Mlx5Nic : public Nic {
     return std::make_unique<Mlx5MemoryRegion>(device_, address, bytes, rights);
   }
   std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {
-    if (by_firmware(config)) return std::make_unique<DevxQueuePair>(device_, config, relay_);
+    if (by_firmware(config)) return std::make_unique<DevxQueuePair>(device_, config);
     return std::make_unique<VerbsQueuePair>(device_, config);
   }
 
  private:
   bool by_firmware(const QueuePairConfig& config) const {
-    const QueueMaking making = device_->settings.queues;
+    const QueueMaking making = device_->settings.queues.value;
     if (making == QueueMaking::verbs) return false;
-    const bool wanted = config.cq_mode == CqMode::collapsed && config.rq_wqes == 0;
+    const bool far = config.kernels != nullptr && !config.kernels->host_reachable();
+    const bool wanted = config.rq_wqes == 0 &&
+                        (config.cq_mode == CqMode::collapsed || far || making == QueueMaking::devx);
     if (making == QueueMaking::devx && !device_->firmware_commands) {
       throw BackendError("create_queue_pair on " + device_->name() +
                          ": this user or device has no firmware commands (DEVX)");
@@ -76,7 +78,6 @@ class Mlx5Nic : public Nic {
   }
 
   std::shared_ptr<Device> device_;
-  DoorbellRelay relay_;
 };
 
 }  // namespace
@@ -84,8 +85,21 @@ class Mlx5Nic : public Nic {
 Mlx5Backend::Mlx5Backend(const FabricSettings& settings) : settings_(settings) { RdmaCore::load(); }
 Mlx5Backend::~Mlx5Backend() = default;
 
+std::string Mlx5Backend::describe() const {
+  const std::lock_guard lock(mutex_);
+  std::string text = mlx5::describe(settings_);
+  for (const auto& [rank, port] : ports_) {
+    text += "rank " + std::to_string(rank) + " on " + port + "\n";
+  }
+  return text;
+}
+
 std::unique_ptr<Nic> Mlx5Backend::open_nic(uint32_t rank) {
   const PortChoice choice = choose_port(Device::list_ports(), settings_, rank);
+  {
+    const std::lock_guard lock(mutex_);
+    ports_[rank] = choice.reason;
+  }
   return std::make_unique<Mlx5Nic>(std::make_shared<Device>(choice, settings_));
 }
 

@@ -10,12 +10,11 @@
 
 #include <ringer/mlx5/fabric_settings.hpp>
 
+#include "doorbell_relay.hpp"
 #include "rdma_core.hpp"
+#include "register_pages.hpp"
 
 namespace ringer::mlx5 {
-
-/// Bytes of a page of doorbell registers.
-inline constexpr size_t kUarBytes = 4096;
 
 /// Context and protection domain of one port.
 class Device {
@@ -38,6 +37,8 @@ class Device {
   ibv_gid gid{};
   uint32_t pd_number = 0;
   bool firmware_commands = false;  ///< DEVX is there
+  RegisterPages register_pages;
+  DoorbellRelay relay;
 
   const std::string& name() const { return choice.device; }
   bool is_ethernet() const { return port.link_layer == IBV_LINK_LAYER_ETHERNET; }

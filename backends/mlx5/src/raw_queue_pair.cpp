@@ -65,16 +65,36 @@ SqState RawQueuePair::read_heads() const {
   return heads;
 }
 
-// Where the host does not reach the heads, it still reaches the collapsed CQE.
+// Where the host does not reach the heads, it still reaches the CQEs.
 uint64_t RawQueuePair::outstanding(Status& status) {
   if (poster_) return poster_->outstanding(status);
   const SqState heads = read_heads();
   status = make_status(static_cast<StatusCode>(heads.error.code));
-  const auto tail = CqeTail::of({HostPlatform{}.load<Scope::sys, Order::acquire>(
-      &static_cast<const Cqe*>(view_.cq)->tail.raw)});  // pairs with the NIC's CQE write
-  if (tail.opcode == CqeOpcode::invalid) return heads.resv_head;
-  const uint64_t done = recover_index(heads.cons_idx, static_cast<uint16_t>(tail.wqe_counter + 1));
-  return heads.resv_head - std::min(done, heads.resv_head);
+  return heads.resv_head - std::min(completed(heads), heads.resv_head);
+}
+
+// One past the last WQE that a CQE speaks of.
+uint64_t RawQueuePair::completed(const SqState& heads) const {
+  const auto tail_at = [&](uint64_t index) {
+    const Cqe& cqe = static_cast<const Cqe*>(view_.cq)[slot_of(index, view_.cq_cqes)];
+    // pairs with the NIC's CQE write
+    return CqeTail::of({HostPlatform{}.load<Scope::sys, Order::acquire>(&cqe.tail.raw)});
+  };
+  const auto after = [](uint64_t done, const CqeTail& tail) {
+    return recover_index(done, static_cast<uint16_t>(tail.wqe_counter + 1));
+  };
+  uint64_t done = heads.cons_idx;
+  if (view_.cq_mode == CqMode::collapsed) {
+    const CqeTail tail = tail_at(0);
+    return tail.opcode == CqeOpcode::invalid ? done : after(done, tail);
+  }
+  for (uint64_t ci = heads.cq_ci; ci < heads.cq_ci + view_.cq_cqes; ++ci) {
+    const CqeTail tail = tail_at(ci);
+    const bool lap = (ci & view_.cq_cqes) != 0;
+    if (tail.opcode == CqeOpcode::invalid || tail.owner != lap) break;
+    done = after(done, tail);
+  }
+  return done;
 }
 
 Status RawQueuePair::first_error() const {

@@ -41,6 +41,7 @@ class RawQueuePair : public QueuePair {
 
  private:
   SqState read_heads() const;
+  uint64_t completed(const SqState& heads) const;
 
   KernelArray<SqState> heads_;
   KernelArray<uint64_t> range_ends_;

@@ -139,6 +139,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
+  /// What it has been told and what it has chosen, for people, a line each; nothing is fine.
+  virtual std::string describe() const { return {}; }
   /// The NIC that serves `rank`.
   virtual std::unique_ptr<Nic> open_nic(uint32_t rank) = 0;
 };

@@ -37,12 +37,12 @@ struct FabricSettings {
   Sourced<std::string> devices;
   Sourced<int> gid_index{-1, "default"};  ///< GID_INDEX; -1: the best RoCE v2 GID
   Sourced<int> traffic_class{0, "default"};
-  Sourced<int> service_level{0, "default"};        ///< SL
-  Sourced<int> pkey_index{0, "default"};           ///< PKEY
-  Sourced<int> timeout{18, "default"};             ///< 4.096 us * 2^TIMEOUT
-  Sourced<int> retry_count{7, "default"};          ///< RETRY_CNT
-  QueueMaking queues = QueueMaking::automatic;     ///< QUEUES: auto, verbs, devx
-  DoorbellWay doorbells = DoorbellWay::automatic;  ///< DOORBELLS: auto, gpu, cpu
+  Sourced<int> service_level{0, "default"};  ///< SL
+  Sourced<int> pkey_index{0, "default"};     ///< PKEY
+  Sourced<int> timeout{18, "default"};       ///< 4.096 us * 2^TIMEOUT
+  Sourced<int> retry_count{7, "default"};    ///< RETRY_CNT
+  Sourced<QueueMaking> queues;               ///< QUEUES: auto, verbs, devx
+  Sourced<DoorbellWay> doorbells;            ///< DOORBELLS: auto, gpu, cpu
 };
 
 /// `lookup` is getenv, or a test's. Errors: BackendError for a value that is out of its range.

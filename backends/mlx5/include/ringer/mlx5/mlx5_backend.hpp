@@ -2,17 +2,21 @@
 // The control plane over ConnectX: libibverbs and libmlx5, loaded at run time.
 #pragma once
 
-#include <functional>
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <string>
 
 #include <ringer/control_plane.hpp>
 #include <ringer/mlx5/fabric_settings.hpp>
 
 namespace ringer::mlx5 {
 
-/// Queues are made by the provider, in host memory; each queue pair has a doorbell register of its
-/// own (a thread domain). What the provider makes is what DeviceQp says: rings may be deeper than
-/// asked for, and completion queues have an owner bit.
+/// Each queue pair has a doorbell register of its own. By firmware commands it is what was asked
+/// for, in memory that kernels reach; made by the provider it is in host memory, rings may be
+/// deeper than asked for, and completion queues have an owner bit: DeviceQp says what it has
+/// become.
 class Mlx5Backend : public Backend {
  public:
   /// Errors: BackendError that says which library or symbol is missing.
@@ -20,12 +24,15 @@ class Mlx5Backend : public Backend {
   ~Mlx5Backend() override;
 
   const char* name() const override { return "mlx5"; }
+  std::string describe() const override;
   /// The port that settings give to `rank`. Errors: BackendError with the failing verb, errno and
   /// device.
   std::unique_ptr<Nic> open_nic(uint32_t rank) override;
 
  private:
   FabricSettings settings_;
+  mutable std::mutex mutex_;
+  std::map<uint32_t, std::string> ports_;  // by rank: which, and why
 };
 
 }  // namespace ringer::mlx5
