@@ -65,8 +65,20 @@ bool MemoryKeys::bind(uint32_t key, uint8_t low_byte, const MemoryRange& range, 
   return true;
 }
 
-void MemoryKeys::invalidate(uint32_t key) {
-  if (window(key) != nullptr) bind(key, static_cast<uint8_t>(key), {}, false);
+void MemoryKeys::invalidate(uint32_t key, uint32_t protection_domain) {
+  const Entry* e = window(key);
+  if (e == nullptr || e->range.protection_domain != protection_domain) return;
+  bind(key, static_cast<uint8_t>(key), {}, false);
+}
+
+std::vector<uint32_t> MemoryKeys::unbind_windows_of(uint32_t key) {
+  std::vector<uint32_t> unbound;
+  for (const Entry& e : entries_) {
+    if (e.key == kUnused || !e.window || e.range.parent != key) continue;
+    unbound.push_back(e.key);
+  }
+  for (const uint32_t window : unbound) bind(window, static_cast<uint8_t>(window), {}, false);
+  return unbound;
 }
 
 MemoryKeys::Entry* MemoryKeys::window(uint32_t key) {

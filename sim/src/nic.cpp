@@ -56,6 +56,7 @@ uint32_t Nic::register_memory(void* address, uint64_t bytes, uint32_t access) {
 
 void Nic::deregister_memory(uint32_t key) {
   const Gate::Control control(fabric_.gate());
+  forget_key(key);
   keys_.remove(key);
 }
 

@@ -36,15 +36,16 @@ void NicExecutor::complete(NicQueuePair& qp, uint64_t index, mlx5::Opcode opcode
   if (write_cqe(nic_, qp, *qp.send_cq, fields)) ++cqes_;
 }
 
-NicExecutor::Outcome NicExecutor::malformed(NicQueuePair& qp, uint64_t index, const char* what) {
+NicExecutor::Outcome NicExecutor::malformed(NicQueuePair& qp, uint64_t index, const char* what,
+                                            ViolationKind kind) {
   nic_.violations_.report(
-      {ViolationKind::wqe_malformed, nic_.id_, qp.qpn, index,
+      {kind, nic_.id_, qp.qpn, index,
        std::string(what) + ":" + dump_wqebb(qp.prefetch[index % NicQueuePair::kPrefetch])});
   return refuse(qp, mlx5::Syndrome::local_qp_operation);
 }
 
 NicExecutor::Outcome NicExecutor::refuse(NicQueuePair& qp, uint64_t index, const Problem& problem) {
-  if (problem.malformed != nullptr) return malformed(qp, index, problem.malformed);
+  if (problem.malformed != nullptr) return malformed(qp, index, problem.malformed, problem.kind);
   return refuse(qp, problem.syndrome);
 }
 

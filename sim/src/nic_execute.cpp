@@ -31,7 +31,9 @@ uint32_t NicExecutor::run(NicQueuePair& qp, uint32_t budget) {
       continue;
     }
     Fetched wqe;
-    if (fetch(qp, wqe)) {
+    if (const Problem problem = fetch(qp, wqe)) {
+      refuse(qp, qp.sq_ci, problem);
+    } else {
       returned_bytes_ = 0;
       const Outcome outcome = execute(qp, wqe);
       if (outcome == Outcome::receiver_not_ready) {
@@ -47,8 +49,7 @@ uint32_t NicExecutor::run(NicQueuePair& qp, uint32_t budget) {
   return done;
 }
 
-// False: the WQE was refused and the queue pair is in error.
-bool NicExecutor::fetch(NicQueuePair& qp, Fetched& wqe) {
+NicExecutor::Problem NicExecutor::fetch(NicQueuePair& qp, Fetched& wqe) {
   prefetch(qp);
   const uint8_t* copy = qp.prefetch[qp.sq_ci % NicQueuePair::kPrefetch];
   mlx5::CtrlSeg ctrl;
@@ -63,21 +64,16 @@ bool NicExecutor::fetch(NicQueuePair& qp, Fetched& wqe) {
          static_cast<uint8_t>(word0 >> 24),
          (ctrl.fm_ce_se & 0x0c) == mlx5::ctrl_flag::cq_update,
          ctrl.imm};
+  const auto refused = [](const char* what) {
+    return Problem{mlx5::Syndrome::local_qp_operation, what};
+  };
   if (((word0 >> 8) & 0xffff) != (qp.sq_ci & 0xffff)) {
-    nic_.violations_.report(
-        {ViolationKind::wqe_index_mismatch, nic_.id_, qp.qpn, qp.sq_ci,
-         "control segment says " + std::to_string((word0 >> 8) & 0xffff) + ":" + dump_wqebb(copy)});
-    refuse(qp, mlx5::Syndrome::local_qp_operation);
-    return false;
+    return {mlx5::Syndrome::local_qp_operation, "the control segment has another index",
+            ViolationKind::wqe_index_mismatch};
   }
-  const char* problem = nullptr;
-  if (word1 >> 8 != qp.qpn) problem = "another queue pair's number";
-  if (wqe.segments == 0) problem = "no segments";
-  if (qp.sq_ci + wqe.wqebbs > qp.sq_pi) problem = "more blocks than were announced";
-  if (problem != nullptr) {
-    malformed(qp, qp.sq_ci, problem);
-    return false;
-  }
+  if (word1 >> 8 != qp.qpn) return refused("another queue pair's number");
+  if (wqe.segments == 0) return refused("no segments");
+  if (qp.sq_ci + wqe.wqebbs > qp.sq_pi) return refused("more blocks than were announced");
   for (uint32_t i = 0; i < wqe.wqebbs; ++i) {
     const uint64_t index = qp.sq_ci + i;
     const uint8_t* live = qp.rings.sq + size_t{slot_of(index, qp.rings.sq_wqebbs)} * kWqebbBytes;
@@ -89,7 +85,7 @@ bool NicExecutor::fetch(NicQueuePair& qp, Fetched& wqe) {
     if (wqe.wqebbs > 1) std::memcpy(wide_ + size_t{i} * kWqebbBytes, fetched, kWqebbBytes);
   }
   if (wqe.wqebbs > 1) wqe.bytes = wide_;
-  return true;
+  return {};
 }
 
 NicExecutor::Outcome NicExecutor::execute(NicQueuePair& qp, const Fetched& wqe) {

@@ -73,16 +73,18 @@ class NicExecutor {
   struct Problem {
     mlx5::Syndrome syndrome{};
     const char* malformed = nullptr;  // what is wrong with the WQE itself
+    ViolationKind kind = ViolationKind::wqe_malformed;
     explicit operator bool() const { return syndrome != mlx5::Syndrome{}; }
   };
 
-  bool fetch(NicQueuePair& qp, Fetched& wqe);
+  Problem fetch(NicQueuePair& qp, Fetched& wqe);
   Outcome execute(NicQueuePair& qp, const Fetched& wqe);
   Outcome execute_rdma(NicQueuePair& qp, const Fetched& wqe);
   Outcome execute_atomic(NicQueuePair& qp, const Fetched& wqe);
   Outcome execute_send(NicQueuePair& qp, const Fetched& wqe);
   static bool atomic_kind(const Fetched& wqe, AtomicKind* kind);
-  Outcome malformed(NicQueuePair& qp, uint64_t index, const char* what);
+  Outcome malformed(NicQueuePair& qp, uint64_t index, const char* what,
+                    ViolationKind kind = ViolationKind::wqe_malformed);
   Outcome refuse(NicQueuePair& qp, mlx5::Syndrome syndrome);
   Outcome refuse(NicQueuePair& qp, uint64_t index, const Problem& problem);
   Outcome refuse_remotely(NicQueuePair& qp, NicQueuePair& responder, mlx5::Syndrome syndrome);

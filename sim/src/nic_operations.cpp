@@ -35,7 +35,7 @@ NicExecutor::Problem NicExecutor::gather(const NicQueuePair& qp, const Fetched& 
         return {mlx5::Syndrome::local_qp_operation,
                 "inline data beyond the WQE, or where data must be returned"};
       }
-      piece = {const_cast<uint8_t*>(wqe.bytes) + size_t{seg} * 16 + 4, bytes};
+      piece = {const_cast<uint8_t*>(wqe.bytes) + size_t{seg} * 16 + 4, bytes, 0};
       seg += segments;
     } else if (byte_count == 0) {
       return {mlx5::Syndrome::local_qp_operation,
@@ -44,6 +44,7 @@ NicExecutor::Problem NicExecutor::gather(const NicQueuePair& qp, const Fetched& 
       const MemoryKeys::Want want{data.lkey.value(), data.addr.value(), byte_count, access,
                                   qp.protection_domain};
       piece.bytes = byte_count;
+      piece.key = want.key;
       if (nic_.keys_.check(want, &piece.address) != MemoryKeys::Check::ok) {
         return {mlx5::Syndrome::local_protection};
       }
@@ -158,7 +159,7 @@ mlx5::Syndrome NicExecutor::scatter(const Nic& nic, const NicReceiveQueue& queue
                                     const NicReceiveQueue::Taken& taken, uint64_t bytes,
                                     Piece* pieces, uint32_t* count) {
   *count = 0;
-  for (uint32_t i = 0; i < taken.count && bytes != 0; ++i) {
+  for (uint32_t i = 0; i < taken.count && bytes != 0 && *count < kMaxPieces; ++i) {
     mlx5::DataSeg seg;
     std::memcpy(&seg, taken.entries + size_t{i} * sizeof(seg), sizeof(seg));
     if (seg.lkey.value() == mlx5::kInvalidKey) break;
@@ -169,6 +170,7 @@ mlx5::Syndrome NicExecutor::scatter(const Nic& nic, const NicReceiveQueue& queue
     if (nic.keys_.check(want, &pieces[*count].address) != MemoryKeys::Check::ok) {
       return mlx5::Syndrome::local_protection;
     }
+    pieces[*count].key = want.key;
     pieces[(*count)++].bytes = part;
     bytes -= part;
   }

@@ -36,6 +36,7 @@ uint32_t Nic::register_range(const MemoryRange& range) {
 
 void Nic::change_range(uint32_t key, const MemoryRange& range) {
   const Gate::Control control(fabric_.gate());
+  forget_key(key);
   keys_.change(key, range);
 }
 
@@ -52,6 +53,8 @@ NicCompletionQueue* Nic::create_completion_queue(const CompletionRing& ring, uin
   queue->number = number;
   queue->events = events;
   queue->cookie = cookie;
+  // Zeros would be an arm request.
+  std::atomic_ref(ring.dbr[1].raw).store(NicCompletionQueue::kUnarmed, std::memory_order_relaxed);
   completion_queues_.push_back(std::move(queue));
   return completion_queues_.back().get();
 }
@@ -62,7 +65,8 @@ void Nic::resize_completion_queue(NicCompletionQueue* queue, const CompletionRin
   const Gate::Control control(fabric_.gate());
   const Be32 consumer{std::atomic_ref(queue->ring.dbr[mlx5::Wire::kCqDbrConsumer].raw)
                           .load(std::memory_order_acquire)};  // pairs with the poller's release
-  if (((queue->pi - consumer.value()) & 0xffffff) > ring.count) {
+  const uint64_t unpolled = (queue->pi - consumer.value()) & 0xffffff;
+  if (unpolled > ring.count || unpolled >= queue->ring.count) {
     throw BackendError("resize_cq: more completions wait than the new queue holds");
   }
   mlx5::Cqe& last = queue->slot(queue->pi);
@@ -73,6 +77,7 @@ void Nic::resize_completion_queue(NicCompletionQueue* queue, const CompletionRin
 
 void Nic::destroy_completion_queue(NicCompletionQueue* queue) {
   const Gate::Control control(fabric_.gate());
+  forget_messages_to(queue);
   remove(completion_queues_, queue);
 }
 
@@ -107,7 +112,28 @@ uint32_t Nic::limit_of(const NicReceiveQueue* queue) const {
 
 void Nic::destroy_receive_queue(NicReceiveQueue* queue) {
   const Gate::Control control(fabric_.gate());
+  if (queue->cq != nullptr) forget_messages_to(queue->cq);
   remove(receive_queues_, queue);
+}
+
+// An XRC target does not use what its messages go to: that may go first.
+void Nic::forget_messages_to(const NicCompletionQueue* queue) {
+  for (const auto& [qpn, qp] : wired_) {
+    IncomingMessage& incoming = qp->wire->incoming;
+    if (incoming.cq == queue) incoming.open = incoming.has_receive = false;
+  }
+}
+
+void Nic::forget_key(uint32_t key) {
+  NicExecutor executor(*this);
+  WireEngine wire(*this, executor);
+  wire.forget_key(key);
+  for (const uint32_t window : keys_.unbind_windows_of(key)) wire.forget_key(window);
+}
+
+void Nic::refuse_packet(const uint8_t* packet, uint32_t bytes) {
+  NicExecutor executor(*this);
+  WireEngine(*this, executor).refuse_packet(packet, bytes);
 }
 
 void Nic::add_uar(UarPage* page) {
@@ -153,7 +179,9 @@ Qpn Nic::create_queue_pair(const VerbsQueuePairSetup& setup) {
       (!std::has_single_bit(setup.sq_wqebbs) || setup.sq_wqebbs > config_.max_sq_wqebbs)) {
     throw BackendError("create_queue_pair: a send ring that the NIC does not take");
   }
-  if (setup.receive.count != 0 && !std::has_single_bit(setup.receive.count)) {
+  const ReceiveRing& receive = setup.receive;
+  if (receive.count != 0 && (!std::has_single_bit(receive.count) || setup.receive_cq == nullptr ||
+                             receive.stride > kMaxPieces * sizeof(mlx5::DataSeg))) {
     throw BackendError("create_queue_pair: a receive ring that the NIC does not take");
   }
   const Qpn qpn = next_wired_qpn();
@@ -186,6 +214,8 @@ void Nic::forget(NicQueuePair& qp) {
 
 void Nic::destroy_wired(Qpn qpn) {
   NicQueuePair& qp = wired(qpn, "destroy_queue_pair");
+  NicExecutor executor(*this);
+  WireEngine(*this, executor).leave(qp);
   forget(qp);
   for (Uar& uar : uars_) std::erase(uar.queue_pairs, &qp);
   wired_.erase(qpn);
@@ -193,6 +223,8 @@ void Nic::destroy_wired(Qpn qpn) {
 
 // Everything that a queue pair has done is forgotten.
 void Nic::reset(NicQueuePair& qp) {
+  NicExecutor executor(*this);
+  WireEngine(*this, executor).leave(qp);
   forget(qp);
   qp.state = NicQueuePair::State::reset;
   qp.sq_pi = qp.sq_ci = qp.fetched = 0;
@@ -224,6 +256,9 @@ void Nic::modify_queue_pair(Qpn qpn, const VerbsQueuePairAttributes& attributes)
   if (after >= QueuePairState::rtr && after < QueuePairState::error) {
     qp.state = NicQueuePair::State::ready;
   }
+  if (after != QueuePairState::sqd) wire.drained = false;
+  NicExecutor executor(*this);
+  WireEngine(*this, executor).state_changed(qp);
   if (qp.sq_ci != qp.sq_pi) activate(qp);
 }
 
@@ -248,8 +283,6 @@ void Nic::forget_process(uint32_t process) {
   WireEngine(*this, executor).forget_process(process);
 }
 
-void Nic::invalidate(uint32_t key) { keys_.invalidate(key); }
-
 // Queue pairs share registers and write over each other's rings, so a ring says of the page only
 // that somebody has rung: it authorises all queue pairs there, whose records say how far.
 bool Nic::see_uars() {
@@ -271,8 +304,10 @@ bool Nic::see_uars() {
   return any;
 }
 
+// After a reset the library clears the record when the NIC has forgotten all; until the queue pair
+// may send, what stands there is nothing new.
 void Nic::see_record(NicQueuePair& qp) {
-  if (qp.rings.sq_wqebbs == 0) return;
+  if (qp.rings.sq_wqebbs == 0 || qp.wire->attributes.state < QueuePairState::rts) return;
   const Be32 record{std::atomic_ref(qp.rings.dbr[mlx5::Wire::kDbrSend].raw)
                         .load(std::memory_order_acquire)};  // pairs with the poster's DBR store
   const auto ahead = static_cast<uint16_t>(record.value() - qp.sq_pi);

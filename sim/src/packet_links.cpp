@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -27,6 +26,7 @@ namespace ringer::sim {
 
 namespace {
 
+constexpr int kRingSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 constexpr uint64_t kAskAgainNs = 1'000'000;  // whether somebody has come where nobody was
 
 uint64_t now_ns() {
@@ -43,7 +43,8 @@ socklen_t address_of(uint32_t process, sockaddr_un& address) {
 }
 
 // Not close(), which a preloaded front-end has taken over and guards with locks of its own: this is
-// called inside the gate, and they may be held by whoever waits for it.
+// called inside the gate, and they may be held by whoever waits for it. A test sees to it that the
+// engine calls no such function.
 void close_file(int fd) { syscall(SYS_close, fd); }
 
 int new_socket() { return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
@@ -55,8 +56,10 @@ bool same_user(int fd) {
 }
 
 PacketRing* map_ring(int memory) {
-  struct stat status {};
-  if (fstat(memory, &status) != 0 || status.st_size < off_t{sizeof(PacketRing)}) return nullptr;
+  // Whoever has made it can no longer take pages away under us.
+  const int seals = fcntl(memory, F_GET_SEALS);
+  if (seals < 0 || (seals & kRingSeals) != kRingSeals) return nullptr;
+  if (lseek(memory, 0, SEEK_END) != off_t{sizeof(PacketRing)}) return nullptr;
   void* at = mmap(nullptr, sizeof(PacketRing), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
   return at == MAP_FAILED ? nullptr : static_cast<PacketRing*>(at);
 }
@@ -102,12 +105,13 @@ PacketRing* receive_ring(int socket) {
 
 // Reads away what has woken us. False: the other end has gone.
 bool still_there(int socket) {
+  constexpr int kAtOnce = 64;  // who sends more without end is not waited for
   char bytes[16];
-  for (;;) {
+  for (int i = 0; i < kAtOnce; ++i) {
     const ssize_t n = recv(socket, bytes, sizeof(bytes), MSG_DONTWAIT);
-    if (n > 0) continue;
-    return n < 0 && (errno == EAGAIN || errno == EINTR);
+    if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR);
   }
+  return true;
 }
 
 constexpr uint32_t padded(uint32_t bytes) { return (bytes + 15) & ~15u; }
@@ -138,6 +142,10 @@ const uint8_t* PacketRing::front(uint32_t* bytes) {
     const uint64_t begin = tail.load(std::memory_order_relaxed);
     const uint64_t end = head.load(std::memory_order_acquire);  // pairs with commit()
     if (begin == end) return nullptr;
+    if (end - begin > kBytes || end % 16 != 0) {
+      tail.store(end, std::memory_order_release);  // no writer of ours: nothing in it is to be had
+      return nullptr;
+    }
     const auto at = static_cast<uint32_t>(begin % kBytes);
     std::memcpy(bytes, data + at, sizeof(*bytes));
     if (*bytes != 0 && *bytes <= kMaxPacketBytes && *bytes <= kBytes - at) return data + at;
@@ -209,8 +217,11 @@ bool PacketLinks::connect(uint32_t process) {
   const socklen_t bytes = address_of(process, address);
   if (::connect(link.socket, reinterpret_cast<sockaddr*>(&address), bytes) == 0 &&
       same_user(link.socket)) {
-    const int memory = memfd_create("ringer-packets", MFD_CLOEXEC);
-    if (memory >= 0 && ftruncate(memory, sizeof(PacketRing)) == 0) link.ring = map_ring(memory);
+    const int memory = memfd_create("ringer-packets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (memory >= 0 && ftruncate(memory, sizeof(PacketRing)) == 0 &&
+        fcntl(memory, F_ADD_SEALS, kRingSeals) == 0) {
+      link.ring = map_ring(memory);
+    }
     if (link.ring != nullptr && !send_ring(link.socket, memory)) close(link);
     if (memory >= 0) close_file(memory);
   }
@@ -307,12 +318,6 @@ void PacketLinks::ask_to_be_woken() {
     if (link.ring != nullptr) link.ring->sleeping.store(1, std::memory_order_relaxed);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);  // pairs with commit()
-}
-
-void PacketLinks::awake() {
-  for (const Link& link : incoming_) {
-    if (link.ring != nullptr) link.ring->sleeping.store(0, std::memory_order_relaxed);
-  }
 }
 
 bool PacketLinks::packets_waiting() const {

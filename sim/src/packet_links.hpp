@@ -57,8 +57,6 @@ class PacketLinks {
   /// From now on, whoever writes wakes sleep(). Packets may have come before: packets_waiting().
   void ask_to_be_woken();
   bool packets_waiting() const;
-  /// Nobody needs to wake the reader.
-  void awake();
   /// Waits until something may have happened, or time is up: false. Needs no gate.
   bool sleep(uint64_t timeout_ns);
   /// Ends a sleep(). From any thread.

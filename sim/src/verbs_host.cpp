@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <thread>
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <ringer/control_plane.hpp>
@@ -45,7 +47,12 @@ struct VerbsHost::State {
 
   explicit State(uint32_t count) : fabric(config(links)), nics(count) {
     for (uint32_t i = 0; i < nics; ++i) fabric.nic(i);
+    // Signals are the application's.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     thread = std::jthread([this](const std::stop_token& stop) { run(stop); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   static NicConfig config(PacketLinks& links) {
@@ -66,7 +73,11 @@ struct VerbsHost::State {
       PacketHead head;
       std::memcpy(&head, packet, sizeof(head));
       const uint32_t nic = (head.dlid - uint32_t{1}) / kMaxPorts;
-      if (nic < nics) fabric.nic_at(nic).take_packet(packet, bytes);
+      if (nic < nics) {
+        fabric.nic_at(nic).take_packet(packet, bytes);
+      } else {
+        fabric.nic_at(0).refuse_packet(packet, bytes);
+      }
     });
     return fabric.step_ungated(kWqeBudget) || any;
   }

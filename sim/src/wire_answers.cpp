@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The requester hears: answers become completions. Links lose nothing and keep order, so packets
-// are sent again only where the responder was not ready, or nobody was there.
+// The requester hears: answers become completions. Links lose nothing and keep order; what is lost
+// nevertheless is lost with a queue pair or a process, and then somebody says so: packets are sent
+// again where the responder was not ready, had missed some, or was not there.
 #include <algorithm>
 
 #include "wire_engine.hpp"
+#include "wire_opcodes.hpp"
 
 namespace ringer::sim {
 
@@ -21,6 +23,19 @@ constexpr uint32_t kRnrTimer[32] = {65536, 1,    2,    3,     4,     6,     8,  
 
 }  // namespace
 
+// A receive that a message has taken and not filled completes as flushed.
+void WireEngine::flush_incoming(NicQueuePair& qp) {
+  IncomingMessage& m = qp.wire->incoming;
+  if (m.has_receive) {
+    NicExecutor::CqeFields fields{
+        mlx5::CqeOpcode::responder_error,        m.receive_index, qp.qpn, 0, {},
+        static_cast<uint32_t>(Syndrome::flushed)};
+    fields.user_index = m.user_index;
+    NicExecutor::write_cqe(nic_, qp, *m.cq, fields);
+  }
+  m.open = m.has_receive = false;
+}
+
 // What was sent from `psn` on is to be sent again, beginning with the WQE at `index`.
 void WireEngine::rewind_to(NicQueuePair& qp, uint64_t index, uint32_t psn) {
   WireQueuePair& wire = *qp.wire;
@@ -37,7 +52,7 @@ void WireEngine::rewind_to(NicQueuePair& qp, uint64_t index, uint32_t psn) {
 void WireEngine::try_again(NicQueuePair& qp, uint32_t psn, uint64_t wait_ns, uint8_t& left,
                            bool endless, Syndrome exceeded) {
   WireQueuePair& wire = *qp.wire;
-  acknowledge(qp, (psn - 1) & kPsnMask);
+  if (!acknowledge(qp, (psn - 1) & kPsnMask)) return;
   const bool in_message = wire.sent.empty();
   if (in_message && !wire.message.open) return;
   const SentWqe& oldest = in_message ? wire.message.sent : wire.sent.front();
@@ -78,7 +93,10 @@ void WireEngine::fail_at(NicQueuePair& qp, uint32_t psn, Syndrome syndrome) {
 void WireEngine::enter_error(NicQueuePair& qp) {
   WireQueuePair& wire = *qp.wire;
   wire.attributes.state = QueuePairState::error;
-  wire.incoming.open = false;
+  flush_incoming(qp);
+  if (qp.receive != &qp.own_receive && wire.setup.events != nullptr) {
+    wire.setup.events->async(AsyncEvent::last_wqe_reached, wire.setup.cookie);
+  }
   if (!wire.sent.empty() || wire.message.open) {
     const SentWqe& oldest = wire.sent.empty() ? wire.message.sent : wire.sent.front();
     rewind_to(qp, oldest.index, oldest.first_psn);
@@ -87,26 +105,42 @@ void WireEngine::enter_error(NicQueuePair& qp) {
 }
 
 // Everything up to `psn` has arrived, and has been done but for what READs and atomics return.
-void WireEngine::acknowledge(NicQueuePair& qp, uint32_t psn) {
+// False if the queue pair is in error afterwards: its completion queue had no room.
+bool WireEngine::acknowledge(NicQueuePair& qp, uint32_t psn) {
   WireQueuePair& wire = *qp.wire;
   while (!wire.sent.empty() && compare_psn(wire.sent.front().last_psn, psn) <= 0) {
-    const SentWqe& oldest = wire.sent.front();
-    if (oldest.returns && oldest.received_bytes < oldest.returned_bytes) return;
-    if (oldest.signaled) {
-      executor_.complete(qp, oldest.index, oldest.opcode, oldest.returned_bytes);
+    if (wire.sent.front().returns &&
+        wire.sent.front().received_bytes < wire.sent.front().returned_bytes) {
+      break;
     }
-    wire.reads -= oldest.returns ? 1 : 0;
+    const SentWqe done = std::move(wire.sent.front());
     wire.sent.pop_front();
+    wire.reads -= done.returns ? 1 : 0;
     wire.retries_left = wire.attributes.retry_count;
     wire.rnr_retries_left = wire.attributes.rnr_retry;
+    if (done.signaled) executor_.complete(qp, done.index, done.opcode, done.returned_bytes);
+    if (qp.state != NicQueuePair::State::ready) return false;
+  }
+  tell_if_drained(qp);
+  return true;
+}
+
+void WireEngine::tell_if_drained(NicQueuePair& qp) {
+  WireQueuePair& wire = *qp.wire;
+  if (wire.attributes.state != QueuePairState::sqd || wire.drained || !wire.sent.empty() ||
+      wire.message.open) {
+    return;
+  }
+  wire.drained = true;
+  if (wire.attributes.tell_when_drained && wire.setup.events != nullptr) {
+    wire.setup.events->async(AsyncEvent::sq_drained, wire.setup.cookie);
   }
 }
 
 void WireEngine::take_returned(NicQueuePair& qp, uint32_t psn, const uint8_t* data, uint32_t bytes,
                                bool last) {
   WireQueuePair& wire = *qp.wire;
-  acknowledge(qp, (psn - 1) & kPsnMask);
-  if (wire.sent.empty()) return;
+  if (!acknowledge(qp, (psn - 1) & kPsnMask) || wire.sent.empty()) return;
   SentWqe& oldest = wire.sent.front();
   if (!oldest.returns || compare_psn(psn, oldest.first_psn) < 0 ||
       compare_psn(psn, oldest.last_psn) > 0 ||
@@ -128,7 +162,10 @@ void WireEngine::take_nak(NicQueuePair& qp, uint32_t psn, uint8_t syndrome) {
     return try_again(qp, psn, wait_ns, wire.rnr_retries_left, wire.attributes.rnr_retry == 7,
                      Syndrome::rnr_retry_exceeded);
   }
-  acknowledge(qp, (psn - 1) & kPsnMask);
+  if (syndrome == kNakSequence) {
+    return try_again(qp, psn, 0, wire.retries_left, false, Syndrome::retry_exceeded);
+  }
+  if (!acknowledge(qp, (psn - 1) & kPsnMask)) return;
   Syndrome reason = Syndrome::remote_invalid_request;
   if (syndrome == kNakRemoteAccess) reason = Syndrome::remote_access;
   if (syndrome == kNakRemoteOperation) reason = Syndrome::remote_operation;
@@ -146,15 +183,17 @@ void WireEngine::take_answer(NicQueuePair& qp, Arrived& packet) {
   if (op != PacketOp::read_response_middle && !packet.rest.take(ack)) return;
   const auto syndrome = static_cast<uint8_t>(ack.syndrome_msn.value() >> 24);
   if (op == PacketOp::acknowledge) {
-    if ((syndrome & 0x60) == 0) return acknowledge(qp, packet.psn());
+    if ((syndrome & 0x60) == 0) {
+      acknowledge(qp, packet.psn());
+      return;
+    }
     return take_nak(qp, packet.psn(), syndrome);
   }
   if (op == PacketOp::atomic_acknowledge) {
     Be64 value;
-    if (!packet.rest.take(value) || qp.wire->sent.empty()) return;
+    if (!packet.rest.take(value) || !acknowledge(qp, (packet.psn() - 1) & kPsnMask)) return;
+    if (qp.wire->sent.empty() || !is_atomic(qp.wire->sent.front().opcode)) return;
     const uint64_t host = value.value();
-    acknowledge(qp, (packet.psn() - 1) & kPsnMask);
-    if (qp.wire->sent.empty()) return;
     return take_returned(qp, packet.psn(), reinterpret_cast<const uint8_t*>(&host),
                          qp.wire->sent.front().returned_bytes, true);
   }

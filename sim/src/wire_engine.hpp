@@ -22,6 +22,14 @@ class WireEngine {
   /// Sends what is owed to peers. True if anything was.
   bool respond();
   void take_packet(const uint8_t* packet, uint32_t bytes);
+  /// A packet for a port that there is not.
+  void refuse_packet(const uint8_t* packet, uint32_t bytes);
+  /// The queue pair goes, or begins anew: whoever it owes an answer hears that there is nobody.
+  void leave(NicQueuePair& qp);
+  /// Memory is no longer what `key` says: what is under way to or from it fails.
+  void forget_key(uint32_t key);
+  /// The queue pair's state has been set.
+  void state_changed(NicQueuePair& qp) { tell_if_drained(qp); }
   /// A process has gone, and all that was on its way there or back.
   void forget_process(uint32_t process);
   /// The queue pair is in error: what was on its way is flushed.
@@ -39,7 +47,8 @@ class WireEngine {
     uint32_t psn() const { return base.ack_psn.value() & kPsnMask; }
     bool solicited() const { return (base.flags & kSolicitedEvent) != 0; }
   };
-  enum class Sent { all, stalled };
+  enum class Sent { all, some, none };
+  static constexpr uint32_t kPacketsATurn = 256;
   struct PacketPlan {
     uint32_t bytes;  // all of it
     uint32_t payload;
@@ -70,7 +79,9 @@ class WireEngine {
 
   // wire_answers.cpp
   void take_answer(NicQueuePair& qp, Arrived& packet);
-  void acknowledge(NicQueuePair& qp, uint32_t psn);
+  bool acknowledge(NicQueuePair& qp, uint32_t psn);
+  void tell_if_drained(NicQueuePair& qp);
+  void flush_incoming(NicQueuePair& qp);
   void take_returned(NicQueuePair& qp, uint32_t psn, const uint8_t* data, uint32_t bytes,
                      bool last);
   void take_nak(NicQueuePair& qp, uint32_t psn, uint8_t syndrome);
@@ -82,6 +93,8 @@ class WireEngine {
 
   // wire_responder.cpp
   void take_request(NicQueuePair& qp, Arrived& packet);
+  void miss(NicQueuePair& qp, const Arrived& packet);
+  void resynchronise(NicQueuePair& qp, const Arrived& packet);
   void take_datagram(NicQueuePair& qp, Arrived& packet);
   void take_send(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm);
   void take_write(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm);
@@ -98,11 +111,12 @@ class WireEngine {
   NicReceiveQueue* receive_queue_of(NicQueuePair& qp, Arrived& packet);
 
   // wire_responses.cpp
-  void owe(NicQueuePair& qp, const Response& response);
+  void owe(NicQueuePair& qp, const Arrived& packet, const Response& response);
   bool answer(NicQueuePair& qp);
   bool answer_with(NicQueuePair& qp, Response& response);
   void say_nobody(NicQueuePair* qp, const Arrived& packet);
-  bool send_nobody(const PacketHead& refused, Qpn qpn, uint32_t psn);
+  void owe_nobody(const PacketHead& refused, Qpn qpn, uint32_t psn);
+  bool send_nobody(const Nic::Refusal& refusal);
 
   Nic& nic_;
   NicExecutor& executor_;

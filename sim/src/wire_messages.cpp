@@ -41,7 +41,8 @@ uint32_t packets_of(uint64_t bytes, uint32_t mtu) {
 void WireEngine::perform_locally(NicQueuePair& qp, const Fetched& wqe) {
   Problem problem;
   if (wqe.opcode == Opcode::umr) problem = bind_window(qp, wqe);
-  if (wqe.opcode == Opcode::local_invalidate) nic_.keys_.invalidate(wqe.imm.value());
+  if (wqe.opcode == Opcode::local_invalidate)
+    nic_.keys_.invalidate(wqe.imm.value(), qp.protection_domain);
   if (problem) {
     executor_.refuse(qp, wqe.index, problem);
     qp.sq_ci += wqe.wqebbs - 1;
@@ -71,6 +72,7 @@ WireEngine::Problem WireEngine::bind_window(const NicQueuePair& qp, const Fetche
     range.start = context.start_addr.value();
     range.bytes = context.len.value();
     range.access = rights_of(context.access_flags);
+    range.parent = klm.mkey.value();
     const bool writes = (range.access & (access::remote_write | access::remote_atomic)) != 0;
     const MemoryKeys::Want want{klm.mkey.value(), klm.address.value(), range.bytes,
                                 writes ? access::local_write : 0, qp.protection_domain};

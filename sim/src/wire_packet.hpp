@@ -105,6 +105,7 @@ struct AckHeader {  // AETH
 /// AETH syndromes: the kind in bits 6 and 5, credits, a timer or a NAK code below.
 inline constexpr uint8_t kAckSyndrome = 0x1f;  ///< credits are not counted
 inline constexpr uint8_t kRnrSyndrome = 0x20;
+inline constexpr uint8_t kNakSequence = 0x60;
 inline constexpr uint8_t kNakInvalidRequest = 0x61;
 inline constexpr uint8_t kNakRemoteAccess = 0x62;
 inline constexpr uint8_t kNakRemoteOperation = 0x63;

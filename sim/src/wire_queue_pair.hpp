@@ -17,6 +17,7 @@ namespace ringer::sim {
 struct Piece {
   uint8_t* address;
   uint32_t bytes;
+  uint32_t key;  ///< by which it was reached; 0: inside the WQE
 };
 inline constexpr uint32_t kMaxPieces = 64;
 
@@ -81,10 +82,11 @@ struct Response {
   uint32_t psn = 0;      ///< of the request; of a READ's next packet
   uint32_t msn = 0;
   const uint8_t* data = nullptr;  ///< READ
+  uint32_t rkey = 0;              ///< READ
   uint64_t left = 0;
   bool begun = false;
   uint64_t value = 0;    ///< atomic
-  PacketHead refused{};  ///< nobody
+  PacketHead request{};  ///< of the packet that it answers
 };
 
 /// A message of several packets that has begun to arrive.
@@ -93,6 +95,7 @@ struct IncomingMessage {
   bool is_write = false;
   bool has_receive = false;  ///< a receive WQE has been taken for it
   uint8_t* write_at = nullptr;
+  uint32_t rkey = 0;
   uint64_t write_left = 0;
   Piece pieces[kMaxPieces];
   PieceCursor cursor;
@@ -125,6 +128,10 @@ struct WireQueuePair {
   std::deque<Response> responses;
   bool responding = false;  ///< in the NIC's list
   bool established = false;
+  /// The requester's attempt whose gap has been refused, so that it is refused once.
+  uint16_t refused_attempt = 0;
+  bool refused = false;
+  bool drained = false;  ///< in SQD: it has been told
 };
 
 }  // namespace ringer::sim

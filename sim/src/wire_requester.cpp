@@ -18,7 +18,9 @@ uint64_t now_ns() {
 
 bool WireEngine::may_send(const NicQueuePair& qp) const {
   const WireQueuePair& wire = *qp.wire;
-  return wire.attributes.state == QueuePairState::rts &&
+  // To be drained is to end what has begun.
+  const bool ends = wire.attributes.state == QueuePairState::sqd && wire.message.open;
+  return (wire.attributes.state == QueuePairState::rts || ends) &&
          (wire.resume_ns == 0 || now_ns() >= wire.resume_ns);
 }
 
@@ -35,26 +37,27 @@ uint32_t WireEngine::run(NicQueuePair& qp, uint32_t budget) {
     if (!may_send(qp)) break;
     if (!wire.message.open) {
       Fetched wqe;
-      if (!executor_.fetch(qp, wqe)) continue;
-      if (must_wait(qp, wqe)) break;
-      if (is_local(wqe.opcode)) {
+      Problem problem = executor_.fetch(qp, wqe);
+      if (!problem && must_wait(qp, wqe)) break;
+      if (!problem && is_local(wqe.opcode)) {
         perform_locally(qp, wqe);
         ++done;
         continue;
       }
-      const Problem problem = open_message(qp, wqe);
+      const bool whole = !problem;  // else its length is not to be trusted either
+      if (whole) problem = open_message(qp, wqe);
       if (problem) {
         if (!wire.sent.empty()) break;  // completions come in order
         executor_.refuse(qp, wqe.index, problem);
-        qp.sq_ci += wqe.wqebbs - 1;
+        if (whole) qp.sq_ci += wqe.wqebbs - 1;
         ++done;
         continue;
       }
     }
-    if (send_message(qp) == Sent::stalled) break;
-    ++done;
+    const Sent sent = send_message(qp);
+    if (sent != Sent::none) ++done;
+    if (sent != Sent::all) break;
   }
-  executor_.wqes_ += done;
   return done;
 }
 
@@ -71,12 +74,15 @@ bool WireEngine::must_wait(const NicQueuePair& qp, const Fetched& wqe) const {
   return reads && wire.reads >= std::max(wire.attributes.max_reads, 1u);
 }
 
+// As much as one turn allows: others have messages, too, and whoever waits for the gate.
 WireEngine::Sent WireEngine::send_message(NicQueuePair& qp) {
-  WireQueuePair& wire = *qp.wire;
   bool stalled = false;
-  while (wire.message.open && send_packet(qp, &stalled)) continue;
-  if (stalled) return Sent::stalled;
-  return Sent::all;
+  for (uint32_t packets = 0; packets < kPacketsATurn; ++packets) {
+    if (send_packet(qp, &stalled)) continue;
+    if (!stalled) return Sent::all;
+    return packets == 0 ? Sent::none : Sent::some;
+  }
+  return Sent::some;
 }
 
 uint8_t WireEngine::opcode_of(const NicQueuePair& qp, bool first, bool last) const {
@@ -209,6 +215,7 @@ void WireEngine::close_message(NicQueuePair& qp) {
   WireQueuePair& wire = *qp.wire;
   OutgoingMessage& m = wire.message;
   m.open = false;
+  ++executor_.wqes_;
   qp.sq_ci += m.sent.wqebbs;
   wire.next_psn = (m.sent.last_psn + 1) & kPsnMask;
   executor_.bytes_ += m.total;

@@ -16,7 +16,7 @@ using mlx5::CqeOpcode;
 using mlx5::Syndrome;
 
 constexpr uint32_t kGrhBytes = 40;  // room for a global route header in front of each datagram
-constexpr uint32_t kWithGrh = 1u << 28;
+constexpr size_t kMaxOwed = 256;    // answers to one requester, who has a limit of his own
 
 bool takes_packets(const NicQueuePair& qp) {
   const QueuePairState state = qp.wire->attributes.state;
@@ -47,6 +47,22 @@ bool carries_word(PacketOp op) {  // ImmDt or IETH
          op == PacketOp::send_last_invalidate || op == PacketOp::send_only_invalidate;
 }
 
+// Late packets of an earlier connection come from elsewhere.
+bool is_peer(const NicQueuePair& qp, const PacketHead& head) {
+  return qp.wire->setup.transport == Transport::ud ||
+         head.source_qpn == qp.wire->attributes.remote_qpn;
+}
+
+bool is_of_family(const NicQueuePair& qp, uint8_t opcode) {
+  const Transport transport = qp.wire->setup.transport;
+  if (opcode == kExtendedAtomicPacket) return transport != Transport::ud;
+  uint8_t family = kRcPackets;
+  if (transport == Transport::uc) family = kUcPackets;
+  if (transport == Transport::ud) family = kUdPackets;
+  if (transport == Transport::xrc_target) family = kXrcPackets;
+  return (opcode & 0xe0) == family;
+}
+
 bool is_reliable(Transport transport) {
   return transport != Transport::uc && transport != Transport::ud;
 }
@@ -58,12 +74,21 @@ void WireEngine::take_packet(const uint8_t* packet, uint32_t bytes) {
   if (!arrived.rest.take(arrived.head) || !arrived.rest.take(arrived.base)) return;
   NicQueuePair* qp = nic_.find_wired(arrived.base.remote_qpn.value() & 0xffffff);
   if (is_answer(arrived.base.opcode)) {
-    if (qp != nullptr) take_answer(*qp, arrived);
+    if (qp != nullptr && is_peer(*qp, arrived.head)) take_answer(*qp, arrived);
     return;
   }
-  if (qp == nullptr || !takes_packets(*qp)) return say_nobody(qp, arrived);
+  if (qp == nullptr || !takes_packets(*qp) || !is_peer(*qp, arrived.head)) {
+    return say_nobody(qp, arrived);
+  }
+  if (!is_of_family(*qp, arrived.base.opcode)) return;
   if (qp->wire->setup.transport == Transport::ud) return take_datagram(*qp, arrived);
   take_request(*qp, arrived);
+}
+
+void WireEngine::refuse_packet(const uint8_t* packet, uint32_t bytes) {
+  Arrived arrived{{}, {}, PacketReader(packet, bytes)};
+  if (!arrived.rest.take(arrived.head) || !arrived.rest.take(arrived.base)) return;
+  if (!is_answer(arrived.base.opcode)) say_nobody(nullptr, arrived);
 }
 
 // An XRC target has none of its own: each request names one, and with it its protection domain.
@@ -81,10 +106,37 @@ NicReceiveQueue* WireEngine::receive_queue_of(NicQueuePair& qp, Arrived& packet)
   return nullptr;
 }
 
+// A requester that has got ahead is told so once, and one that has fallen behind how far we are.
+// One that was not ready for is to come again by itself.
+void WireEngine::miss(NicQueuePair& qp, const Arrived& packet) {
+  WireQueuePair& wire = *qp.wire;
+  if (compare_psn(packet.psn(), wire.expected_psn) < 0) {
+    return owe(qp, packet,
+               {Response::Kind::ack, kAckSyndrome, (wire.expected_psn - 1) & kPsnMask, wire.msn});
+  }
+  if (wire.refused && wire.refused_attempt == packet.head.attempt) return;
+  wire.refused = true;
+  wire.refused_attempt = packet.head.attempt;
+  owe(qp, packet, {Response::Kind::nak, kNakSequence, wire.expected_psn, wire.msn});
+}
+
+// Without acknowledgements a loss is a loss: any first packet begins anew, others of a message that
+// has lost one are dropped.
+void WireEngine::resynchronise(NicQueuePair& qp, const Arrived& packet) {
+  WireQueuePair& wire = *qp.wire;
+  const bool gap = compare_psn(packet.psn(), wire.expected_psn) != 0;
+  if (gap || begins(packet.op())) flush_incoming(qp);
+  wire.expected_psn = packet.psn();
+}
+
 void WireEngine::take_request(NicQueuePair& qp, Arrived& packet) {
   WireQueuePair& wire = *qp.wire;
-  // Beyond a request that was not ready: it comes again.
-  if (compare_psn(packet.psn(), wire.expected_psn) != 0) return;
+  if (wire.setup.transport == Transport::uc) {
+    resynchronise(qp, packet);
+  } else if (compare_psn(packet.psn(), wire.expected_psn) != 0) {
+    return miss(qp, packet);
+  }
+  wire.refused = false;
   if (!wire.established && wire.attributes.state == QueuePairState::rtr) {
     wire.established = true;
     if (wire.setup.events != nullptr) {
@@ -128,7 +180,7 @@ bool WireEngine::begin_receive(NicQueuePair& qp, NicReceiveQueue& queue) {
   uint32_t count = 0;
   m.room = 0;
   m.receive_error = Syndrome{};
-  for (uint32_t i = 0; i < taken.count; ++i) {
+  for (uint32_t i = 0; i < taken.count && count < kMaxPieces; ++i) {
     mlx5::DataSeg seg;
     std::memcpy(&seg, taken.entries + size_t{i} * sizeof(seg), sizeof(seg));
     if (seg.lkey.value() == mlx5::kInvalidKey) break;
@@ -139,6 +191,7 @@ bool WireEngine::begin_receive(NicQueuePair& qp, NicReceiveQueue& queue) {
       m.receive_error = Syndrome::local_protection;
       break;
     }
+    m.pieces[count].key = want.key;
     m.pieces[count].bytes = seg.byte_count.value();
     m.room += m.pieces[count++].bytes;
   }
@@ -177,7 +230,7 @@ void WireEngine::take_send(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& pa
     opcode = CqeOpcode::responder_send_imm;
   } else if (carries_word(op)) {
     opcode = CqeOpcode::responder_send_invalidate;
-    nic_.invalidate(imm.value());
+    nic_.keys_.invalidate(imm.value(), qp.protection_domain);
   }
   complete_receive(qp, packet, opcode, imm);
   end_message(qp, packet);
@@ -195,6 +248,7 @@ void WireEngine::take_write(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& p
     m.total = 0;
     m.first_psn = packet.psn();
     m.write_left = header.bytes.value();
+    m.rkey = header.rkey.value();
     m.write_at = nullptr;
     const MemoryKeys::Want want{header.rkey.value(), address_in(header.address), m.write_left,
                                 access::remote_write, qp.protection_domain};
@@ -239,9 +293,16 @@ void WireEngine::take_read(NicQueuePair& qp, Arrived& packet) {
   if (!allowed || (bytes != 0 && nic_.keys_.check(want, &from) != MemoryKeys::Check::ok)) {
     return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
   }
+  if (wire.responses.size() >= kMaxOwed) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
   const uint32_t mtu = wire.attributes.mtu_bytes;
   wire.msn = (wire.msn + 1) & kPsnMask;
-  owe(qp, {Response::Kind::read, kAckSyndrome, packet.psn(), wire.msn, from, bytes});
+  Response response{Response::Kind::read, kAckSyndrome, packet.psn(), wire.msn};
+  response.data = from;
+  response.rkey = want.key;
+  response.left = bytes;
+  owe(qp, packet, response);
   const uint32_t packets = bytes == 0 ? 1 : (bytes + mtu - 1) / mtu;
   wire.expected_psn = (wire.expected_psn + packets) & kPsnMask;
 }
@@ -259,11 +320,14 @@ void WireEngine::perform_atomic(NicQueuePair& qp, const Arrived& packet, uint64_
   if (!allowed || nic_.keys_.check(want, &word) != MemoryKeys::Check::ok) {
     return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
   }
+  if (wire.responses.size() >= kMaxOwed) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
   Response response{Response::Kind::atomic, kAckSyndrome, packet.psn()};
   response.value = apply_atomic(word, kind, operands);
   response.msn = wire.msn = (wire.msn + 1) & kPsnMask;
   wire.expected_psn = (wire.expected_psn + 1) & kPsnMask;
-  owe(qp, response);
+  owe(qp, packet, response);
 }
 
 void WireEngine::take_atomic(NicQueuePair& qp, Arrived& packet) {
@@ -306,11 +370,11 @@ void WireEngine::end_message(NicQueuePair& qp, const Arrived& packet) {
     wire.responses.back().msn = wire.msn;
     return;
   }
-  owe(qp, {Response::Kind::ack, kAckSyndrome, packet.psn(), wire.msn});
+  owe(qp, packet, {Response::Kind::ack, kAckSyndrome, packet.psn(), wire.msn});
 }
 
 // The message comes again from its first packet on.
-void WireEngine::not_ready(NicQueuePair& qp, const Arrived&) {
+void WireEngine::not_ready(NicQueuePair& qp, const Arrived& packet) {
   WireQueuePair& wire = *qp.wire;
   IncomingMessage& m = wire.incoming;
   m.open = false;
@@ -319,8 +383,10 @@ void WireEngine::not_ready(NicQueuePair& qp, const Arrived&) {
     return;
   }
   wire.expected_psn = m.first_psn;
+  wire.refused = true;  // what comes behind it comes again, too
+  wire.refused_attempt = packet.head.attempt;
   const auto syndrome = static_cast<uint8_t>(kRnrSyndrome | (wire.attributes.min_rnr_timer & 0x1f));
-  owe(qp, {Response::Kind::nak, syndrome, m.first_psn, wire.msn});
+  owe(qp, packet, {Response::Kind::nak, syndrome, m.first_psn, wire.msn});
 }
 
 // A responder that refuses a request goes to error itself (InfiniBand class C responder errors).
@@ -337,7 +403,7 @@ void WireEngine::refuse(NicQueuePair& qp, const Arrived& packet, uint8_t nak,
   }
   m.open = m.has_receive = false;
   if (is_reliable(wire.setup.transport)) {
-    owe(qp, {Response::Kind::nak, nak, packet.psn(), wire.msn});
+    owe(qp, packet, {Response::Kind::nak, nak, packet.psn(), wire.msn});
   }
   if (wire.setup.events != nullptr) {
     wire.setup.events->async(
@@ -364,7 +430,7 @@ void WireEngine::take_datagram(NicQueuePair& qp, Arrived& packet) {
   if (m.receive_error != Syndrome{}) return refuse(qp, packet, 0, m.receive_error);
   m.cursor.skip(kGrhBytes);
   m.cursor.copy_from(packet.rest.rest(), bytes);
-  m.open = false;
+  m.open = m.has_receive = false;
   NicExecutor::CqeFields fields{
       with_imm ? CqeOpcode::responder_send_imm : CqeOpcode::responder_send,
       m.receive_index,

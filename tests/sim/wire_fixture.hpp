@@ -45,7 +45,7 @@ class WireEnd {
  public:
   using Wire = mlx5::Wire;
   static constexpr uint32_t kSlots = 64;
-  static constexpr uint32_t kReceiveStride = 64;
+  static constexpr uint32_t kReceiveStride = 1024;
   static constexpr uint64_t kMemoryBytes = 16u << 20;
 
   explicit WireEnd(sim::Nic& nic, const WireOptions& options = {})
@@ -115,6 +115,17 @@ class WireEnd {
   void write(const Wire::Wqe& wqe) {
     std::memcpy(&sq_[(posted % kSlots) * kWqebbBytes], wqe.bytes, kWqebbBytes);
     ++posted;
+  }
+  /// A SEND that gathers all memory `times` times; blocks of the ring must be contiguous.
+  void write_large_send(uint32_t times) {
+    uint8_t* at = &sq_[(posted % kSlots) * kWqebbBytes];
+    const uint32_t segments = 1 + times;
+    Wire::Wqe first;
+    mlx5::put_ctrl(first, head(), mlx5::Opcode::send, segments);
+    std::memcpy(at, first.bytes, 16);
+    const mlx5::DataSeg all = mlx5::make_data(this->at(0), kMemoryBytes);
+    for (uint32_t i = 1; i < segments; ++i) std::memcpy(at + size_t{i} * 16, &all, sizeof(all));
+    posted += (segments * 16 + kWqebbBytes - 1) / kWqebbBytes;
   }
   void announce() {
     std::atomic_ref(dbr_[1].raw).store(Wire::dbr_value(posted).raw, std::memory_order_release);

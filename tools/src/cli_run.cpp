@@ -34,6 +34,8 @@ constexpr const char* kLibrary = "libringer_verbs.so";
 constexpr const char* kLibraryVariable = "RINGER_VERBS_LIBRARY";
 constexpr const char* kPreloadVariable = "LD_PRELOAD";
 
+constexpr std::array kRelayed = {SIGINT, SIGTERM, SIGHUP};
+
 // As a shell says it.
 constexpr int kExitCannotRun = 126;
 constexpr int kExitNotFound = 127;
@@ -91,6 +93,24 @@ void preload(const fs::path& library) {
   set_variable(kPreloadVariable, some ? path + ":" + before : path);
 }
 
+/// The signals that SignalRelay passes on are blocked until end(), or the end.
+class SignalsWait {
+ public:
+  SignalsWait() {
+    sigset_t relayed;
+    sigemptyset(&relayed);
+    for (const int number : kRelayed) sigaddset(&relayed, number);
+    sigprocmask(SIG_BLOCK, &relayed, &before_);
+  }
+  ~SignalsWait() { end(); }
+  SignalsWait(const SignalsWait&) = delete;
+  SignalsWait& operator=(const SignalsWait&) = delete;
+  void end() const { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_{};
+};
+
 /// While it lives, signals that are sent to this process go on to the command.
 class SignalRelay {
  public:
@@ -99,24 +119,22 @@ class SignalRelay {
     struct sigaction relay = {};
     relay.sa_sigaction = pass_on;
     relay.sa_flags = SA_SIGINFO | SA_RESTART;
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &relay, &before_[i]);
+    for (size_t i = 0; i < kRelayed.size(); ++i) sigaction(kRelayed[i], &relay, &before_[i]);
   }
   ~SignalRelay() {
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
+    for (size_t i = 0; i < kRelayed.size(); ++i) sigaction(kRelayed[i], &before_[i], nullptr);
   }
   SignalRelay(const SignalRelay&) = delete;
   SignalRelay& operator=(const SignalRelay&) = delete;
 
  private:
-  static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};
-
   // What the terminal sends, it sends to the command as well.
   static void pass_on(int number, siginfo_t* info, void*) {
     if (info->si_code != SI_KERNEL) kill(command_, number);
   }
 
   static inline volatile pid_t command_ = 0;
-  std::array<struct sigaction, kSignals.size()> before_{};
+  std::array<struct sigaction, kRelayed.size()> before_{};
 };
 
 // Does not return.
@@ -159,6 +177,8 @@ class RunCommand : public Command {
     if (command_.empty()) throw UsageError("a command to run is required, after --");
     const uint32_t devices = settings_.get("devices").number32(1, sim::VerbsHost::kMaxNics);
     const uint32_t ports = settings_.get("ports").number32(1, sim::VerbsHost::kMaxPorts);
+    // From the first file on nothing may be left behind: signals wait until they can be passed on.
+    const SignalsWait waits;
     const DeviceTree tree(devices, ports);
     preload(find_library());
     set_variable(sim::verbs::kRootVariable, tree.root().string());
@@ -167,8 +187,12 @@ class RunCommand : public Command {
     flush_stdout();
     const pid_t command = fork();
     if (command < 0) throw std::system_error(errno, std::generic_category(), "fork");
-    if (command == 0) become(command_);
+    if (command == 0) {
+      waits.end();
+      become(command_);
+    }
     const SignalRelay relay(command);
+    waits.end();
     return wait_for(command);
   }
 

@@ -97,8 +97,9 @@ uint32_t EventSource::settle_asyncs() {
 }
 
 NicEvents* event_relay() {
-  static EventRelay relay;
-  return &relay;
+  static EventRelay* const relay =
+      new EventRelay;  // the NIC's thread may outlive all that is static
+  return relay;
 }
 
 }  // namespace ringer::sim::verbs

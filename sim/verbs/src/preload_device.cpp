@@ -44,6 +44,10 @@ RINGER_EXPORT int socket(int domain, int type, int protocol) noexcept {
 // libmlx5 leaves such a lock when it has posted, and each time it has looked for a completion.
 RINGER_EXPORT int pthread_spin_unlock(pthread_spinlock_t* lock) noexcept {
   const int result = real::pthread_spin_unlock(lock);
-  if (ringer::sim::VerbsHost* host = driven_host.load(std::memory_order_relaxed)) host->drive();
+  if (ringer::sim::VerbsHost* host = driven_host.load(std::memory_order_relaxed)) {
+    const int before = errno;  // who unlocks does not expect it to change
+    host->drive();
+    errno = before;
+  }
   return result;
 }

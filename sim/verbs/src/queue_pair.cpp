@@ -89,6 +89,7 @@ void QueuePairCore::take_values(const ib_uverbs_modify_qp& change) {
   take(qp_attr::max_remote_reads, &Set::max_dest_rd_atomic);
   take(qp_attr::migration_state, &Set::path_mig_state);
   take(qp_attr::remote_qpn, &Set::dest_qp_num);
+  take(qp_attr::sqd_notify, &Set::en_sqd_async_notify);
 }
 
 void QueuePairCore::apply(QueuePairState state) {
@@ -103,6 +104,7 @@ void QueuePairCore::apply(QueuePairState state) {
   if (set_.path_mtu != 0) attributes.mtu_bytes = mtu_bytes(set_.path_mtu);
   attributes.retry_count = set_.retry_cnt;
   attributes.rnr_retry = set_.rnr_retry;
+  attributes.tell_when_drained = set_.en_sqd_async_notify != 0;
   attributes.min_rnr_timer = set_.min_rnr_timer;
   attributes.timeout = set_.timeout;
   attributes.max_reads = set_.max_rd_atomic;

@@ -33,7 +33,9 @@ class MemoryKeys {
   /// `must_be_free` and it is bound.
   bool bind(uint32_t key, uint8_t low_byte, const MemoryRange& range, bool must_be_free);
   /// A bound window is so no more; other keys stay as they are.
-  void invalidate(uint32_t key);
+  void invalidate(uint32_t key, uint32_t protection_domain);
+  /// Those that are bound to memory of `key` become free; returns their keys.
+  std::vector<uint32_t> unbind_windows_of(uint32_t key);
   /// Same key, another range. Both throw BackendError if `key` is not registered.
   void change(uint32_t key, const MemoryRange& range);
   void remove(uint32_t key);

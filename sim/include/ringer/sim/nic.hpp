@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -124,12 +125,21 @@ class Nic {
   void take_packet(const uint8_t* packet, uint32_t bytes);
   /// Whether somebody may be asleep until a CQE comes.
   bool awaited() const;
+  /// One for a port that no NIC has.
+  void refuse_packet(const uint8_t* packet, uint32_t bytes);
   /// A process that packets went to has gone.
   void forget_process(uint32_t process);
 
  private:
   friend class NicExecutor;
   friend class WireEngine;
+  // A request that nobody takes, to be answered when the link has room.
+  struct Refusal {
+    Qpn from, to;
+    uint16_t from_lid, to_lid;
+    uint16_t attempt;
+    uint32_t psn;
+  };
   // A queue pair number is generation << 16 | first + slot, so that a late packet for a destroyed
   // queue pair does not reach the next one in its slot.
   static constexpr Qpn kFirstQpn = 0x100;
@@ -148,8 +158,9 @@ class Nic {
   void see_record(NicQueuePair& qp);
   void look_for_lost_doorbells();
   void activate(NicQueuePair& qp);
-  void invalidate(uint32_t key);
   void forget(NicQueuePair& qp);
+  void forget_key(uint32_t key);
+  void forget_messages_to(const NicCompletionQueue* queue);
   void reset(NicQueuePair& qp);
   void destroy_wired(Qpn qpn);
   static constexpr uint64_t kReported = ~uint64_t{0};
@@ -182,6 +193,7 @@ class Nic {
   uint32_t last_receive_queue_ = 0;
   std::vector<Uar> uars_;
   std::vector<NicQueuePair*> responding_;
+  std::deque<Refusal> refusals_;
   uint64_t doorbells_checked_ns_ = 0;
   uint32_t turns_ = 0;
 };

@@ -97,8 +97,9 @@ struct VerbsQueuePairAttributes {
   uint8_t retry_count = 7;
   uint8_t rnr_retry = 7;
   uint8_t min_rnr_timer = 0;
-  uint8_t timeout = 14;    ///< 4.096 us * 2^timeout; 0: none
-  uint32_t max_reads = 1;  ///< outstanding READs and atomics as initiator
+  uint8_t timeout = 14;            ///< 4.096 us * 2^timeout; 0: none
+  uint32_t max_reads = 1;          ///< outstanding READs and atomics as initiator
+  bool tell_when_drained = false;  ///< in SQD
 };
 
 /// A registered range, or a memory window into one.
@@ -108,6 +109,7 @@ struct MemoryRange {
   uint8_t* host = nullptr;  ///< where that is here
   uint32_t access = 0;      ///< ringer::access bits
   uint32_t protection_domain = 0;
+  uint32_t parent = 0;     ///< of a window: the key of the memory it is bound to
   bool on_demand = false;  ///< pages may come and go: looked at when they are used
 };
 
