@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The state machine of DEVX queue pairs: one firmware command a transition.
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 
 #include <ringer/control_plane.hpp>
@@ -97,6 +98,11 @@ constexpr uint32_t state_code(State state) {
   return 6;
 }
 
+// A command names its queue pair by number, and the caller by a handle.
+void require_same(const prm::Input& command, const QueuePairCore& core) {
+  require(command.get(prm::modify_qp::qpn) == core.qpn(), EINVAL);
+}
+
 }  // namespace
 
 void DevxObject::modify(const prm::Input&, prm::Output& answer) {
@@ -108,6 +114,7 @@ void DevxObject::query(const prm::Input&, prm::Output& answer) {
 }
 
 void DevxQueuePair::modify(const prm::Input& command, prm::Output& answer) {
+  require_same(command, *core_);
   const Opcode opcode = prm::opcode_of(command);
   const auto* found = std::find_if(std::begin(kCommands), std::end(kCommands),
                                    [&](const Command& c) { return c.opcode == opcode; });
@@ -123,6 +130,7 @@ void DevxQueuePair::modify(const prm::Input& command, prm::Output& answer) {
 }
 
 void DevxQueuePair::query(const prm::Input& command, prm::Output& answer) {
+  require_same(command, *core_);
   if (prm::opcode_of(command) != Opcode::query_qp) {
     prm::refuse(answer, prm::Status::bad_opcode);
   }
