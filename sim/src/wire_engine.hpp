@@ -95,20 +95,22 @@ class WireEngine {
   void take_request(NicQueuePair& qp, Arrived& packet);
   void miss(NicQueuePair& qp, const Arrived& packet);
   void resynchronise(NicQueuePair& qp, const Arrived& packet);
-  void take_datagram(NicQueuePair& qp, Arrived& packet);
   void take_send(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm);
   void take_write(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm);
-  void take_read(NicQueuePair& qp, Arrived& packet);
-  void take_atomic(NicQueuePair& qp, Arrived& packet);
-  void take_extended_atomic(NicQueuePair& qp, Arrived& packet);
-  void perform_atomic(NicQueuePair& qp, const Arrived& packet, uint64_t address, uint32_t rkey,
-                      const AtomicKind& kind, const uint8_t* operands);
   bool begin_receive(NicQueuePair& qp, NicReceiveQueue& queue);
   void complete_receive(NicQueuePair& qp, const Arrived& packet, mlx5::CqeOpcode opcode, Be32 imm);
   void end_message(NicQueuePair& qp, const Arrived& packet);
   void refuse(NicQueuePair& qp, const Arrived& packet, uint8_t nak, mlx5::Syndrome receive_error);
   void not_ready(NicQueuePair& qp, const Arrived& packet);
   NicReceiveQueue* receive_queue_of(NicQueuePair& qp, Arrived& packet);
+
+  // wire_reads.cpp
+  void take_read(NicQueuePair& qp, Arrived& packet);
+  void take_atomic(NicQueuePair& qp, Arrived& packet);
+  void take_extended_atomic(NicQueuePair& qp, Arrived& packet);
+  void perform_atomic(NicQueuePair& qp, const Arrived& packet, uint64_t address, uint32_t rkey,
+                      const AtomicKind& kind, const uint8_t* operands);
+  void take_datagram(NicQueuePair& qp, Arrived& packet);
 
   // wire_responses.cpp
   void owe(NicQueuePair& qp, const Arrived& packet, const Response& response);

@@ -53,12 +53,12 @@ class MemoryRegion {
 };
 
 struct QueuePairConfig {
-  uint32_t sq_wqebbs = 256;            ///< send ring depth, a power of two
+  uint32_t sq_wqebbs = 256;  ///< send ring depth, a power of two
   /// Of the send completion queue that comes with it: a wish, DeviceQp says what it has become.
   CqMode cq_mode = CqMode::collapsed;
-  uint32_t rq_wqes = 0;                ///< receive ring depth, a power of two, or none
-  uint64_t start_index = 0;            ///< first index; only the software NIC takes others than 0
-  uint32_t rnr_retries = 7;            ///< visits to a not-ready receiver; 7 = without end
+  uint32_t rq_wqes = 0;      ///< receive ring depth, a power of two, or none
+  uint64_t start_index = 0;  ///< first index; only the software NIC takes others than 0
+  uint32_t rnr_retries = 7;  ///< visits to a not-ready receiver; 7 = without end
   /// The posters write the doorbell record behind the doorbell (RecordOrder::trailing).
   bool record_may_trail = false;
   /// Where the kernels that post to it run; null: this process's host code posts.
@@ -69,8 +69,8 @@ struct QueuePairConfig {
 struct QueuePairAddress {
   uint64_t nic;  ///< number of a software NIC
   Qpn qpn;
-  uint16_t lid;   ///< InfiniBand
-  uint8_t mtu;    ///< of its port, as ibv_mtu; 0: has none
+  uint16_t lid;  ///< InfiniBand
+  uint8_t mtu;   ///< of its port, as ibv_mtu; 0: has none
   uint8_t is_ethernet;
   uint8_t gid[16];  ///< RoCE
 };

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// The responder's READs, atomics and datagrams: requests of one packet.
+#include <ringer/control_plane.hpp>
+
+#include "wire_engine.hpp"
+#include "wire_opcodes.hpp"
+
+namespace ringer::sim {
+
+namespace {
+
+using mlx5::CqeOpcode;
+using mlx5::Syndrome;
+
+constexpr uint32_t kGrhBytes = 40;  // room for a global route header in front of each datagram
+constexpr size_t kMaxOwed = 256;    // answers to one requester, who has a limit of his own
+
+}  // namespace
+
+void WireEngine::take_read(NicQueuePair& qp, Arrived& packet) {
+  WireQueuePair& wire = *qp.wire;
+  RdmaHeader header;
+  if (!packet.rest.take(header)) return;
+  const uint32_t bytes = header.bytes.value();
+  uint8_t* from = nullptr;
+  const MemoryKeys::Want want{header.rkey.value(), address_in(header.address), bytes,
+                              access::remote_read, qp.protection_domain};
+  const bool allowed = (wire.attributes.access & access::remote_read) != 0;
+  if (!is_reliable(wire.setup.transport) || wire.incoming.open) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
+  if (!allowed || (bytes != 0 && nic_.keys_.check(want, &from) != MemoryKeys::Check::ok)) {
+    return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
+  }
+  if (wire.responses.size() >= kMaxOwed) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
+  const uint32_t mtu = wire.attributes.mtu_bytes;
+  wire.msn = (wire.msn + 1) & kPsnMask;
+  Response response{Response::Kind::read, kAckSyndrome, packet.psn(), wire.msn};
+  response.data = from;
+  response.rkey = want.key;
+  response.left = bytes;
+  owe(qp, packet, response);
+  const uint32_t packets = bytes == 0 ? 1 : (bytes + mtu - 1) / mtu;
+  wire.expected_psn = (wire.expected_psn + packets) & kPsnMask;
+}
+
+void WireEngine::perform_atomic(NicQueuePair& qp, const Arrived& packet, uint64_t address,
+                                uint32_t rkey, const AtomicKind& kind, const uint8_t* operands) {
+  WireQueuePair& wire = *qp.wire;
+  uint8_t* word = nullptr;
+  const MemoryKeys::Want want{rkey, address, kind.bytes, access::remote_atomic,
+                              qp.protection_domain};
+  const bool allowed = (wire.attributes.access & access::remote_atomic) != 0;
+  if (address % kind.bytes != 0 || !is_reliable(wire.setup.transport)) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
+  if (!allowed || nic_.keys_.check(want, &word) != MemoryKeys::Check::ok) {
+    return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
+  }
+  if (wire.responses.size() >= kMaxOwed) {
+    return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
+  }
+  Response response{Response::Kind::atomic, kAckSyndrome, packet.psn()};
+  response.value = apply_atomic(word, kind, operands);
+  response.msn = wire.msn = (wire.msn + 1) & kPsnMask;
+  wire.expected_psn = (wire.expected_psn + 1) & kPsnMask;
+  owe(qp, packet, response);
+}
+
+void WireEngine::take_atomic(NicQueuePair& qp, Arrived& packet) {
+  AtomicHeader header;
+  if (!packet.rest.take(header)) return;
+  const AtomicKind kind{packet.op() == PacketOp::fetch_add, false, 8};
+  perform_atomic(qp, packet, address_in(header.address), header.rkey.value(), kind,
+                 header.operands);
+}
+
+void WireEngine::take_extended_atomic(NicQueuePair& qp, Arrived& packet) {
+  ExtendedAtomicHeader header;
+  if (!packet.rest.take(header) || (header.bytes != 4 && header.bytes != 8)) return;
+  const AtomicKind kind{header.is_add != 0, true, header.bytes};
+  perform_atomic(qp, packet, address_in(header.address), header.rkey.value(), kind,
+                 header.operands);
+}
+
+void WireEngine::take_datagram(NicQueuePair& qp, Arrived& packet) {
+  WireQueuePair& wire = *qp.wire;
+  IncomingMessage& m = wire.incoming;
+  DatagramHeader header;
+  if (!packet.rest.take(header) || header.qkey.value() != wire.attributes.qkey) return;
+  const bool with_imm = carries_word(packet.op());
+  Be32 imm{};
+  if (with_imm && !packet.rest.take(imm)) return;
+  if (!begin_receive(qp, *qp.receive)) return;  // dropped
+  const uint32_t bytes = packet.rest.left();
+  m.open = true;
+  if (m.receive_error == Syndrome{} && kGrhBytes + bytes > m.room) {
+    m.receive_error = Syndrome::local_length;
+  }
+  if (m.receive_error != Syndrome{}) return refuse(qp, packet, 0, m.receive_error);
+  m.cursor.skip(kGrhBytes);
+  m.cursor.copy_from(packet.rest.rest(), bytes);
+  m.open = m.has_receive = false;
+  NicExecutor::CqeFields fields{
+      with_imm ? CqeOpcode::responder_send_imm : CqeOpcode::responder_send,
+      m.receive_index,
+      qp.qpn,
+      kGrhBytes + bytes,
+      imm,
+      0};
+  fields.user_index = m.user_index;
+  fields.solicited = packet.solicited();
+  fields.slid = packet.head.slid;
+  fields.flags_rqpn = header.source_qpn.value() & 0xffffff;
+  NicExecutor::write_cqe(nic_, qp, *m.cq, fields);
+}
+
+}  // namespace ringer::sim
