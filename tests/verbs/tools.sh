@@ -71,7 +71,7 @@ run_ibverbs() {
   grep -q 'hca_id:.*mlx5_0' "$work/client" || fail "ibv_devinfo shows no mlx5_0"
   local tool
   for tool in ibv_rc_pingpong ibv_uc_pingpong ibv_ud_pingpong ibv_srq_pingpong; do
-    pair "$tool"
+    pair "$tool" -c  # what arrives is compared, too
     pair "$tool" -e
   done
   pair ibv_rc_pingpong -s 1000003 -n 50
