@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -29,9 +30,12 @@ constexpr uint32_t kTurnsPerLook = 256;
 constexpr uint32_t kYieldEvery = 16;
 constexpr uint64_t kDrivenNapNs = 50'000;
 constexpr uint64_t kAwakeNs = 50'000;
-constexpr uint64_t kShortNapNs = 20'000;
-constexpr uint64_t kLongNapNs = 1'000'000;
-constexpr uint64_t kLongAfterNs = 100'000'000;
+constexpr uint64_t kLongest = ~uint64_t{0};
+struct Nap {
+  uint64_t idle_ns;  // up to this long without work
+  uint64_t nap_ns;
+};
+constexpr Nap kNaps[] = {{100'000'000, 20'000}, {2'000'000'000, 1'000'000}, {kLongest, 5'000'000}};
 
 }  // namespace
 
@@ -104,7 +108,9 @@ struct VerbsHost::State {
       } else if (now - worked_ns < kAwakeNs) {
         std::this_thread::yield();
       } else {
-        nap(now - worked_ns > kLongAfterNs ? kLongNapNs : kShortNapNs);
+        nap(std::find_if(std::begin(kNaps), std::end(kNaps), [&](const Nap& nap) {
+              return now - worked_ns <= nap.idle_ns;
+            })->nap_ns);
       }
       driven = drives_now;
     }
