@@ -60,7 +60,8 @@ PacketRing* map_ring(int memory) {
   const int seals = fcntl(memory, F_GET_SEALS);
   if (seals < 0 || (seals & kRingSeals) != kRingSeals) return nullptr;
   if (lseek(memory, 0, SEEK_END) != off_t{sizeof(PacketRing)}) return nullptr;
-  void* at = mmap(nullptr, sizeof(PacketRing), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  void* at = mmap(nullptr, sizeof(PacketRing), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+                  memory, 0);
   return at == MAP_FAILED ? nullptr : static_cast<PacketRing*>(at);
 }
 

@@ -13,7 +13,7 @@ namespace ringer::sim {
 /// One direction between two processes: a ring of packets in memory that both have mapped. One
 /// writer, one reader.
 struct PacketRing {
-  static constexpr uint32_t kBytes = 1u << 20;
+  static constexpr uint32_t kBytes = 256u << 10;
 
   alignas(64) std::atomic<uint64_t> head;      ///< bytes written
   alignas(64) std::atomic<uint64_t> tail;      ///< bytes read
