@@ -52,24 +52,28 @@ std::vector<GidFacts> read_gids(const RdmaCore& core, ibv_context* context, uint
   return gids;
 }
 
+void append_ports(const RdmaCore& core, ibv_device* device, std::vector<PortFacts>& ports) {
+  ibv_context* context = core.open_device(device);
+  if (context == nullptr) return;  // of another user, or going away
+  const Owned<ibv_context> closes(context, core.close_device);
+  ibv_device_attr attributes{};
+  if (core.query_device(context, &attributes) != 0) return;
+  for (uint32_t number = 1; number <= attributes.phys_port_cnt; ++number) {
+    ibv_port_attr port;
+    query_port(core, context, number, port);
+    ports.push_back({device->name, number, port.state == IBV_PORT_ACTIVE,
+                     port.link_layer == IBV_LINK_LAYER_ETHERNET, port.lid,
+                     read_gids(core, context, number, port.gid_tbl_len)});
+  }
+}
+
 }  // namespace
 
 std::vector<PortFacts> Device::list_ports() {
   const RdmaCore& core = RdmaCore::load();
   std::vector<PortFacts> ports;
   for_each_device(core, [&](ibv_device* device) {
-    ibv_context* context = core.open_device(device);
-    if (context == nullptr) return false;  // of another user, or going away
-    const Owned<ibv_context> closes(context, core.close_device);
-    ibv_device_attr attributes{};
-    if (core.query_device(context, &attributes) != 0) return false;
-    for (uint32_t number = 1; number <= attributes.phys_port_cnt; ++number) {
-      ibv_port_attr port;
-      query_port(core, context, number, port);
-      ports.push_back({device->name, number, port.state == IBV_PORT_ACTIVE,
-                       port.link_layer == IBV_LINK_LAYER_ETHERNET, port.lid,
-                       read_gids(core, context, number, port.gid_tbl_len)});
-    }
+    append_ports(core, device, ports);
     return false;
   });
   return ports;
