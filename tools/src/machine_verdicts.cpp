@@ -79,15 +79,18 @@ std::vector<Verdict> judge_backends(const MachineFacts& facts) {
 }
 
 std::vector<Verdict> judge_tiers(const MachineFacts& facts) {
+  const std::string cluster =
+      found("mlx5_core device", devices_with(facts, "mlx5_core")) + ", " + gpu_text(facts);
+  const bool cluster_built = kWithMlx5 && kWithCuda;
   return {
       {"T0 laptop", "software NIC, host threads", true, std::to_string(facts.cpus) + " CPUs"},
       {"T1 SoftRoCE", "rdma_rxe", false,
        not_built(found("rdma_rxe device", devices_with(facts, "rdma_rxe")))},
       {"T2 GPU", "software NIC rung by CUDA kernels", kWithCuda && facts.gpus != 0,
        kWithCuda ? gpu_text(facts) : not_built(gpu_text(facts))},
-      {"T3 ConnectX", "mlx5 NIC rung by CUDA kernels", false,
-       not_built(found("mlx5_core device", devices_with(facts, "mlx5_core")) + ", " +
-                 gpu_text(facts))},
+      {"T3 ConnectX", "mlx5 NIC rung by CUDA kernels",
+       cluster_built && mlx5_runs(facts) && facts.gpus != 0,
+       cluster_built ? cluster : not_built(cluster)},
   };
 }
 
