@@ -46,13 +46,23 @@ uint32_t MemoryKeys::add_window(uint32_t protection_domain) {
   return key;
 }
 
-bool MemoryKeys::is_mapped(const uint8_t* at, uint64_t bytes) {
+// What the NIC's page fault would ask of the kernel. Pages that are there but may not be touched so
+// (PROT_NONE, read-only) must be refused: touching them would end this process.
+bool MemoryKeys::page_in(uint8_t* at, const Want& want) {
+  constexpr uint32_t kWrites = access::local_write | access::remote_write | access::remote_atomic;
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  const uint64_t first = reinterpret_cast<uint64_t>(at) / page;
-  const uint64_t last = (reinterpret_cast<uint64_t>(at) + std::max<uint64_t>(bytes, 1) - 1) / page;
-  std::vector<unsigned char> resident(last - first + 1);
-  return mincore(reinterpret_cast<void*>(first * page), resident.size() * page, resident.data()) ==
-         0;
+  const uint64_t first = reinterpret_cast<uint64_t>(at) / page * page;
+  const uint64_t end = reinterpret_cast<uint64_t>(at) + std::max<uint64_t>(want.bytes, 1);
+  const uint64_t bytes = (end - first + page - 1) / page * page;
+  static const bool can_populate = madvise(nullptr, 0, MADV_POPULATE_READ) == 0;
+  if (can_populate) {
+    const bool writes = (want.access & kWrites) != 0;
+    return madvise(reinterpret_cast<void*>(first), bytes,
+                   writes ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0;
+  }
+  // Before Linux 5.14 only what is not mapped at all can be told.
+  std::vector<unsigned char> resident(bytes / page);
+  return mincore(reinterpret_cast<void*>(first), bytes, resident.data()) == 0;
 }
 
 bool MemoryKeys::bind(uint32_t key, uint8_t low_byte, const MemoryRange& range, bool must_be_free) {

@@ -17,11 +17,12 @@ constexpr uint32_t kLarge = 8u << 20;  // more than a link holds
 
 /// Mapped memory that can go while others use it.
 struct Pages {
-  explicit Pages(sim::Nic& to) : nic(to) {
+  explicit Pages(sim::Nic& to, bool on_demand = false) : nic(to) {
     at = static_cast<uint8_t*>(
         mmap(nullptr, kLarge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     REQUIRE(at != MAP_FAILED);
-    key = nic.register_range({reinterpret_cast<uint64_t>(at), kLarge, at, access::all, 1});
+    key = nic.register_range(
+        {reinterpret_cast<uint64_t>(at), kLarge, at, access::all, 1, 0, on_demand});
   }
   void vanish() {
     nic.deregister_memory(key);
@@ -170,6 +171,33 @@ TEST_CASE("defects: memory that goes amid a READ is refused, not read", "[wire]"
                         [&] { pair.drive(); }));
     pages.vanish();
     CHECK(first_error(pair) == 0x04);
+  }
+}
+
+TEST_CASE("defects: on-demand memory that may not be touched is refused, not touched", "[wire]") {
+  if (madvise(nullptr, 0, MADV_POPULATE_READ) != 0) {
+    WARN("SKIPPED: this kernel cannot tell (Linux 5.14 can)");
+    return;
+  }
+  WirePair pair;
+  Pages pages(pair.hosts[1]->nic(0), true);
+  const RemoteRef remote{reinterpret_cast<uint64_t>(pages.at), pages.key};
+  SECTION("a WRITE to read-only pages") {
+    REQUIRE(mprotect(pages.at, kLarge, PROT_READ) == 0);
+    pair.left->post(Wire::make_write(pair.left->head(), pair.left->at(0), remote, 64));
+    CHECK(pair.sent().syndrome() == 0x13);
+  }
+  SECTION("a READ of pages without any right") {
+    REQUIRE(mprotect(pages.at, kLarge, PROT_NONE) == 0);
+    pair.left->post(Wire::make_read(pair.left->head(), pair.left->at(0), remote, 64));
+    CHECK(pair.sent().syndrome() == 0x13);
+  }
+  SECTION("but a READ of read-only pages is served") {
+    pages.at[0] = 9;
+    REQUIRE(mprotect(pages.at, kLarge, PROT_READ) == 0);
+    pair.left->post(Wire::make_read(pair.left->head(), pair.left->at(0), remote, 64));
+    CHECK(pair.sent().syndrome() == 0);
+    CHECK(pair.left->memory[0] == 9);
   }
 }
 

@@ -52,7 +52,7 @@ class MemoryKeys {
     *host = r.host + offset;
     const bool allowed = (r.access & want.access) == want.access;
     if (!allowed || r.protection_domain != want.protection_domain) return Check::access_denied;
-    return r.on_demand && !is_mapped(*host, want.bytes) ? Check::out_of_range : Check::ok;
+    return r.on_demand && !page_in(*host, want) ? Check::out_of_range : Check::ok;
   }
 
   size_t live() const { return live_; }
@@ -65,7 +65,7 @@ class MemoryKeys {
     bool window = false;
     MemoryRange range;
   };
-  static bool is_mapped(const uint8_t* at, uint64_t bytes);
+  static bool page_in(uint8_t* at, const Want& want);
   Entry& entry(uint32_t key, const char* verb);
   Entry* window(uint32_t key);
 
