@@ -63,6 +63,7 @@ uint64_t apply_4_bytes(uint8_t* word, bool is_add, const uint8_t* operands) {
 }  // namespace
 
 void move_bytes(uint8_t* to, const uint8_t* from, uint64_t bytes) {
+  if (bytes == 0) return;  // an empty message may come without an address
   if (bytes == 8 && reinterpret_cast<uint64_t>(to) % 8 == 0) {
     move_word<uint64_t>(to, from);
   } else if (bytes == 4 && reinterpret_cast<uint64_t>(to) % 4 == 0) {
