@@ -140,7 +140,9 @@ class WireEnd {
   }
   void post_receive(const std::vector<mlx5::DataSeg>& entries) {
     uint8_t* slot = &rq_[(receives % kSlots) * kReceiveStride];
-    std::memcpy(slot, entries.data(), entries.size() * sizeof(mlx5::DataSeg));
+    for (size_t i = 0; i < entries.size(); ++i) {
+      std::memcpy(slot + i * sizeof(mlx5::DataSeg), &entries[i], sizeof(mlx5::DataSeg));
+    }
     const mlx5::DataSeg end{Be32::of(0), Be32::of(mlx5::kInvalidKey), Be64::of(0)};
     if (entries.size() * 16 < kReceiveStride) std::memcpy(slot + entries.size() * 16, &end, 16);
     ++receives;
