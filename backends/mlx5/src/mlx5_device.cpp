@@ -26,7 +26,10 @@ void for_each_device(const RdmaCore& core, const std::function<bool(ibv_device*)
   int count = 0;
   ibv_device** list = core.get_device_list(&count);
   if (list == nullptr) {
-    if (errno == ENOSYS) throw BackendError("mlx5: this machine's kernel has no InfiniBand");
+    if (errno == ENOSYS) {
+      throw BackendError(
+          "mlx5: this machine's kernel has no InfiniBand; 'ringer run -- COMMAND' emulates a NIC");
+    }
     fail("ibv_get_device_list", "this machine", errno);
   }
   struct FreeList {
