@@ -100,6 +100,9 @@ class WireEngine {
   bool begin_receive(NicQueuePair& qp, NicReceiveQueue& queue);
   void complete_receive(NicQueuePair& qp, const Arrived& packet, mlx5::CqeOpcode opcode, Be32 imm);
   void end_message(NicQueuePair& qp, const Arrived& packet);
+  /// Do the queue pair's rights and the key's range allow it? Then `at` is where; an empty request
+  /// needs the right only.
+  bool allows(const NicQueuePair& qp, const MemoryKeys::Want& want, uint8_t** at) const;
   void refuse(NicQueuePair& qp, const Arrived& packet, uint8_t nak, mlx5::Syndrome receive_error);
   void not_ready(NicQueuePair& qp, const Arrived& packet);
   NicReceiveQueue* receive_queue_of(NicQueuePair& qp, Arrived& packet);

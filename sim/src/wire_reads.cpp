@@ -25,13 +25,10 @@ void WireEngine::take_read(NicQueuePair& qp, Arrived& packet) {
   uint8_t* from = nullptr;
   const MemoryKeys::Want want{header.rkey.value(), address_in(header.address), bytes,
                               access::remote_read, qp.protection_domain};
-  const bool allowed = (wire.attributes.access & access::remote_read) != 0;
   if (!is_reliable(wire.setup.transport) || wire.incoming.open) {
     return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
   }
-  if (!allowed || (bytes != 0 && nic_.keys_.check(want, &from) != MemoryKeys::Check::ok)) {
-    return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
-  }
+  if (!allows(qp, want, &from)) return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
   if (wire.responses.size() >= kMaxOwed) {
     return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
   }
@@ -52,13 +49,10 @@ void WireEngine::perform_atomic(NicQueuePair& qp, const Arrived& packet, uint64_
   uint8_t* word = nullptr;
   const MemoryKeys::Want want{rkey, address, kind.bytes, access::remote_atomic,
                               qp.protection_domain};
-  const bool allowed = (wire.attributes.access & access::remote_atomic) != 0;
   if (address % kind.bytes != 0 || !is_reliable(wire.setup.transport)) {
     return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
   }
-  if (!allowed || nic_.keys_.check(want, &word) != MemoryKeys::Check::ok) {
-    return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
-  }
+  if (!allows(qp, want, &word)) return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
   if (wire.responses.size() >= kMaxOwed) {
     return refuse(qp, packet, kNakInvalidRequest, Syndrome{});
   }

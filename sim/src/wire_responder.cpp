@@ -224,6 +224,11 @@ void WireEngine::take_send(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& pa
   end_message(qp, packet);
 }
 
+bool WireEngine::allows(const NicQueuePair& qp, const MemoryKeys::Want& want, uint8_t** at) const {
+  if ((qp.wire->attributes.access & want.access) != want.access) return false;
+  return want.bytes == 0 || nic_.keys_.check(want, at) == MemoryKeys::Check::ok;
+}
+
 void WireEngine::take_write(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm) {
   WireQueuePair& wire = *qp.wire;
   IncomingMessage& m = wire.incoming;
@@ -240,9 +245,7 @@ void WireEngine::take_write(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& p
     m.write_at = nullptr;
     const MemoryKeys::Want want{header.rkey.value(), address_in(header.address), m.write_left,
                                 access::remote_write, qp.protection_domain};
-    const bool allowed = (wire.attributes.access & access::remote_write) != 0;
-    if (m.write_left != 0 &&
-        (!allowed || nic_.keys_.check(want, &m.write_at) != MemoryKeys::Check::ok)) {
+    if (m.write_left != 0 && !allows(qp, want, &m.write_at)) {
       return refuse(qp, packet, kNakRemoteAccess, Syndrome{});
     }
     m.open = true;
