@@ -118,6 +118,9 @@ RINGER_EXPORT int openat64(int directory, const char* path, int flags, ...) {
   return openat_path(directory, path, flags, mode);
 }
 
+// The names that begin with two underscores are the C library's own.
+// NOLINTBEGIN(bugprone-reserved-identifier)
+
 // What FORTIFY makes of open() and openat() without a mode, and of realpath().
 RINGER_EXPORT int __open_2(const char* path, int flags) { return open_path(path, flags, 0); }
 RINGER_EXPORT int __open64_2(const char* path, int flags) { return open_path(path, flags, 0); }
@@ -213,3 +216,5 @@ RINGER_EXPORT int __fxstatat64(int, int directory, const char* path, struct stat
                                int flags) noexcept {
   return stat_path(directory, path, as_stat(status), flags);
 }
+
+// NOLINTEND(bugprone-reserved-identifier)
