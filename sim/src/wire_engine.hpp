@@ -42,7 +42,12 @@ class WireEngine {
     PacketHead head;
     BaseHeader base;
     PacketReader rest;
+    GlobalHeader global{};  // if head.is_global
 
+    // False: too short.
+    bool open() {
+      return rest.take(head) && (head.is_global == 0 || rest.take(global)) && rest.take(base);
+    }
     PacketOp op() const { return static_cast<PacketOp>(base.opcode & 0x1f); }
     uint32_t psn() const { return base.ack_psn.value() & kPsnMask; }
     bool solicited() const { return (base.flags & kSolicitedEvent) != 0; }
@@ -72,7 +77,7 @@ class WireEngine {
   // wire_messages.cpp
   Problem open_message(NicQueuePair& qp, const Fetched& wqe);
   Problem open_operands(NicQueuePair& qp, const Fetched& wqe);
-  void open_datagram(const NicQueuePair& qp, uint32_t& segment);
+  Problem open_datagram(const NicQueuePair& qp, uint32_t& segment);
   Problem open_atomic(NicQueuePair& qp, const Fetched& wqe, uint32_t segment);
   void perform_locally(NicQueuePair& qp, const Fetched& wqe);
   Problem bind_window(const NicQueuePair& qp, const Fetched& wqe);
@@ -98,6 +103,10 @@ class WireEngine {
   void take_send(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm);
   void take_write(NicQueuePair& qp, NicReceiveQueue& queue, Arrived& packet, Be32 imm);
   bool begin_receive(NicQueuePair& qp, NicReceiveQueue& queue);
+  // The sender's lid, where there are any.
+  static uint16_t slid_of(const NicQueuePair& qp, const Arrived& packet) {
+    return qp.wire->setup.link == LinkLayer::infiniband ? packet.head.slid : uint16_t{0};
+  }
   void complete_receive(NicQueuePair& qp, const Arrived& packet, mlx5::CqeOpcode opcode, Be32 imm);
   void end_message(NicQueuePair& qp, const Arrived& packet);
   /// Do the queue pair's rights and the key's range allow it? Then `at` is where; an empty request
@@ -114,6 +123,7 @@ class WireEngine {
   void perform_atomic(NicQueuePair& qp, const Arrived& packet, uint64_t address, uint32_t rkey,
                       const AtomicKind& kind, const uint8_t* operands);
   void take_datagram(NicQueuePair& qp, Arrived& packet);
+  static uint32_t grh_flags_of(const Arrived& packet);
 
   // wire_responses.cpp
   void owe(NicQueuePair& qp, const Arrived& packet, const Response& response);

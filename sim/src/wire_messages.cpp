@@ -87,18 +87,28 @@ WireEngine::Problem WireEngine::bind_window(const NicQueuePair& qp, const Fetche
   return {};
 }
 
-void WireEngine::open_datagram(const NicQueuePair& qp, uint32_t& segment) {
+WireEngine::Problem WireEngine::open_datagram(const NicQueuePair& qp, uint32_t& segment) {
   OutgoingMessage& m = qp.wire->message;
+  const LinkLayer link = qp.wire->setup.link;
   std::memcpy(&m.address, m.wqe + size_t{segment} * 16, sizeof(m.address));
   const uint32_t to = m.address.dqp_dct.value();
   const bool extended = (to & 0x80000000u) != 0;
   segment += extended ? 3 : 1;
   m.remote_qpn = to & 0xffffff;
-  m.remote_lid = m.address.rlid.value();
+  m.remote_lid = link == LinkLayer::ethernet ? lid_of_mac(m.address.rmac) : m.address.rlid.value();
   m.qkey = m.address.qkey.value();
   // A key with the top bit set stands for the queue pair's own.
   if ((m.qkey & 0x80000000u) != 0) m.qkey = qp.wire->attributes.qkey;
-  m.has_grh = extended && (m.address.grh_gid_fl.value() & (1u << 30)) != 0;
+  const mlx5::GrhWord grh = mlx5::GrhWord::of(m.address.grh_gid_fl);
+  // On Ethernet there always is one, and the bit is left out.
+  m.has_grh = link == LinkLayer::ethernet || (extended && grh.present);
+  if (m.has_grh && !extended) {
+    return {Syndrome::local_qp_operation, "a datagram without a global address on Ethernet"};
+  }
+  if (m.has_grh && grh.source_index >= gid_count(link)) {
+    return {Syndrome::local_qp_operation, "an address that names no GID of the port"};
+  }
+  return {};
 }
 
 WireEngine::Problem WireEngine::open_atomic(NicQueuePair& qp, const Fetched& wqe,
@@ -161,7 +171,9 @@ WireEngine::Problem WireEngine::open_operands(NicQueuePair& qp, const Fetched& w
   const Transport transport = qp.wire->setup.transport;
   OutgoingMessage& m = qp.wire->message;
   uint32_t segment = 1;
-  if (transport == Transport::ud) open_datagram(qp, segment);
+  if (transport == Transport::ud) {
+    if (const Problem problem = open_datagram(qp, segment)) return problem;
+  }
   if (transport == Transport::xrc_initiator) {
     m.xrc_srqn = wqe.segment<Be32>(segment++).value();
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include <ringer/sim/link_address.hpp>
 #include <ringer/types.hpp>
 
 namespace ringer::sim {
@@ -58,8 +59,8 @@ struct PacketHead {
   uint16_t slid;
   uint16_t dlid;
   uint32_t source_qpn;
-  uint16_t attempt;  ///< of the requester; a refusal brings it back
-  uint16_t reserved;
+  uint16_t attempt;    ///< of the requester; a refusal brings it back
+  uint16_t is_global;  ///< a GlobalHeader follows, of datagrams only
 };
 
 struct BaseHeader {  // BTH

@@ -12,8 +12,7 @@ namespace {
 using mlx5::CqeOpcode;
 using mlx5::Syndrome;
 
-constexpr uint32_t kGrhBytes = 40;  // room for a global route header in front of each datagram
-constexpr size_t kMaxOwed = 256;    // answers to one requester, who has a limit of his own
+constexpr size_t kMaxOwed = 256;  // answers to one requester, who has a limit of his own
 
 }  // namespace
 
@@ -79,6 +78,15 @@ void WireEngine::take_extended_atomic(NicQueuePair& qp, Arrived& packet) {
                  header.operands);
 }
 
+// What a CQE says of the header in front of a datagram.
+uint32_t WireEngine::grh_flags_of(const Arrived& packet) {
+  constexpr uint8_t kUdp = 17;
+  if (packet.head.is_global == 0) return 0;
+  if (packet.global[0] == 0) return mlx5::cqe_flag::has_grh | mlx5::cqe_flag::grh_is_ipv4;
+  const bool ipv6 = packet.global[6] == kUdp;
+  return mlx5::cqe_flag::has_grh | (ipv6 ? mlx5::cqe_flag::grh_is_ipv6 : 0);
+}
+
 void WireEngine::take_datagram(NicQueuePair& qp, Arrived& packet) {
   WireQueuePair& wire = *qp.wire;
   IncomingMessage& m = wire.incoming;
@@ -90,24 +98,28 @@ void WireEngine::take_datagram(NicQueuePair& qp, Arrived& packet) {
   if (!begin_receive(qp, *qp.receive)) return;  // dropped
   const uint32_t bytes = packet.rest.left();
   m.open = true;
-  if (m.receive_error == Syndrome{} && kGrhBytes + bytes > m.room) {
+  if (m.receive_error == Syndrome{} && kGlobalHeaderBytes + bytes > m.room) {
     m.receive_error = Syndrome::local_length;
   }
   if (m.receive_error != Syndrome{}) return refuse(qp, packet, 0, m.receive_error);
-  m.cursor.skip(kGrhBytes);
+  if (packet.head.is_global != 0) {
+    m.cursor.copy_from(packet.global.data(), kGlobalHeaderBytes);
+  } else {
+    m.cursor.skip(kGlobalHeaderBytes);
+  }
   m.cursor.copy_from(packet.rest.rest(), bytes);
   m.open = m.has_receive = false;
   NicExecutor::CqeFields fields{
       with_imm ? CqeOpcode::responder_send_imm : CqeOpcode::responder_send,
       m.receive_index,
       qp.qpn,
-      kGrhBytes + bytes,
+      kGlobalHeaderBytes + bytes,
       imm,
       0};
   fields.user_index = m.user_index;
   fields.solicited = packet.solicited();
-  fields.slid = packet.head.slid;
-  fields.flags_rqpn = header.source_qpn.value() & 0xffffff;
+  fields.slid = slid_of(qp, packet);
+  fields.flags_rqpn = grh_flags_of(packet) | (header.source_qpn.value() & 0xffffff);
   NicExecutor::write_cqe(nic_, qp, *m.cq, fields);
 }
 

@@ -12,6 +12,25 @@ namespace ringer::sim {
 
 using mlx5::Opcode;
 
+namespace {
+
+// What a datagram's route header says.
+GlobalHeader global_header_of(const NicQueuePair& qp, uint64_t payload_bytes) {
+  const mlx5::AddressVector& address = qp.wire->message.address;
+  const VerbsQueuePairSetup& setup = qp.wire->setup;
+  const mlx5::GrhWord word = mlx5::GrhWord::of(address.grh_gid_fl);
+  GlobalRoute route;
+  route.from = gid_of(setup.link, setup.lid, word.source_index);
+  std::copy(std::begin(address.rgid), std::end(address.rgid), route.to.begin());
+  route.flow_label = word.flow_label;
+  route.traffic_class = address.tclass;
+  route.hop_limit = address.hop_limit;
+  route.payload_bytes = static_cast<uint32_t>(payload_bytes);
+  return global_header(route);
+}
+
+}  // namespace
+
 uint64_t now_ns() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
@@ -122,7 +141,9 @@ uint8_t* WireEngine::begin_packet(Qpn remote_qpn, uint16_t remote_lid, const Nic
   *nobody = room == PacketLinks::Room::nobody;
   if (packet == nullptr) return nullptr;
   PacketWriter writer(packet);
-  writer.put(PacketHead{bytes, qp.wire->setup.lid, remote_lid, qp.qpn, qp.wire->attempt, 0});
+  const bool global = qp.wire->message.has_grh;
+  writer.put(PacketHead{bytes, qp.wire->setup.lid, remote_lid, qp.qpn, qp.wire->attempt, global});
+  if (global) writer.put(global_header_of(qp, bytes - sizeof(PacketHead) - kGlobalHeaderBytes));
   writer.put(BaseHeader{opcode, solicited ? kSolicitedEvent : uint8_t{0}, Be16::of(0xffff),
                         Be32::of(remote_qpn), Be32::of(flags_psn)});
   return writer.rest();
@@ -146,6 +167,7 @@ WireEngine::PacketPlan WireEngine::plan_packet(const NicQueuePair& qp) const {
   plan.bytes = kHeadBytes + plan.payload;
   if (transport == Transport::xrc_initiator) plan.bytes += sizeof(Be32);
   if (transport == Transport::ud) plan.bytes += sizeof(DatagramHeader);
+  if (m.has_grh) plan.bytes += kGlobalHeaderBytes;
   if (plan.rdma) plan.bytes += sizeof(RdmaHeader);
   if (plan.atomic) plan.bytes += sizeof(AtomicHeader);
   if (plan.extended_atomic) plan.bytes += sizeof(ExtendedAtomicHeader);

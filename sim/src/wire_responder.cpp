@@ -58,8 +58,8 @@ bool is_of_family(const NicQueuePair& qp, uint8_t opcode) {
 }  // namespace
 
 void WireEngine::take_packet(const uint8_t* packet, uint32_t bytes) {
-  Arrived arrived{{}, {}, PacketReader(packet, bytes)};
-  if (!arrived.rest.take(arrived.head) || !arrived.rest.take(arrived.base)) return;
+  Arrived arrived{{}, {}, PacketReader(packet, bytes), {}};
+  if (!arrived.open()) return;
   NicQueuePair* qp = nic_.find_wired(arrived.base.remote_qpn.value() & 0xffffff);
   if (is_answer(arrived.base.opcode)) {
     if (qp != nullptr && is_peer(*qp, arrived.head)) take_answer(*qp, arrived);
@@ -74,8 +74,8 @@ void WireEngine::take_packet(const uint8_t* packet, uint32_t bytes) {
 }
 
 void WireEngine::refuse_packet(const uint8_t* packet, uint32_t bytes) {
-  Arrived arrived{{}, {}, PacketReader(packet, bytes)};
-  if (!arrived.rest.take(arrived.head) || !arrived.rest.take(arrived.base)) return;
+  Arrived arrived{{}, {}, PacketReader(packet, bytes), {}};
+  if (!arrived.open()) return;
   if (!is_answer(arrived.base.opcode)) say_nobody(nullptr, arrived);
 }
 
@@ -276,7 +276,7 @@ void WireEngine::complete_receive(NicQueuePair& qp, const Arrived& packet, CqeOp
       opcode, m.receive_index, qp.qpn, static_cast<uint32_t>(m.total), imm, 0};
   fields.user_index = m.user_index;
   fields.solicited = packet.solicited();
-  fields.slid = packet.head.slid;
+  fields.slid = slid_of(qp, packet);
   m.has_receive = false;
   NicExecutor::write_cqe(nic_, qp, *m.cq, fields);
 }

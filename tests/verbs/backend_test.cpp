@@ -160,9 +160,9 @@ TEST_CASE("mlx5 backend: what cannot be is refused with device and reason", "[ve
                   BackendError);
   End alone(*nic, {});
   CHECK_THROWS_AS(alone.qp->device_view(), BackendError);
-  QueuePairAddress ethernet = alone.qp->address();
-  ethernet.is_ethernet = 1;
-  CHECK_THROWS_AS(alone.qp->connect(ethernet, 1), BackendError);
+  QueuePairAddress other_link = alone.qp->address();
+  other_link.is_ethernet ^= 1;
+  CHECK_THROWS_AS(alone.qp->connect(other_link, 1), BackendError);
   FabricSettings nowhere;
   nowhere.devices = {"mlx4_0", "a test"};
   mlx5::Mlx5Backend lost(nowhere);

@@ -3,6 +3,8 @@
 // memory of ours and a register, and no library posts or polls.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -87,6 +89,9 @@ inline constexpr PrmBits log_rq_size = {0x08, 22, 19}, log_rq_stride = {0x08, 18
 inline constexpr PrmBits log_sq_size = {0x08, 14, 11}, uar = {0x0c, 23, 0};
 inline constexpr PrmBits user_index = {0x10, 23, 0}, remote_qpn = {0x14, 23, 0};
 inline constexpr PrmBits rlid = {0x1c, 15, 0}, ack_timeout = {0x20, 31, 27};
+inline constexpr PrmBits src_addr_index = {0x20, 23, 16}, hop_limit = {0x20, 7, 0};
+inline constexpr PrmBits rmac_high = {0x3c, 15, 0}, rmac_low = {0x40, 31, 0};
+inline constexpr uint32_t kRgid = 0x28;
 inline constexpr PrmBits port = {0x3c, 23, 16}, log_sra_max = {0x70, 23, 21};
 inline constexpr PrmBits retry_count = {0x70, 18, 16}, rnr_retry = {0x70, 15, 13};
 inline constexpr PrmBits next_send_psn = {0x78, 23, 0}, cqn_snd = {0x7c, 23, 0};
@@ -98,6 +103,7 @@ inline constexpr PrmBits dbr_umem_valid = {0xd0, 28, 28}, dbr_umem = {0xe4, 31, 
 inline constexpr uint32_t kDbrAddress = 0xa0;
 }  // namespace prm_qpc
 
+using MacAddress = std::array<uint8_t, 6>;
 using UmemHandle = Handle<mlx5dv_devx_umem>;
 using ObjectHandle = Handle<mlx5dv_devx_obj>;
 
@@ -127,6 +133,20 @@ struct DevxDevice : VerbsDevice {
     objects.pd = {pd.get(), &inside};
     REQUIRE(mlx5dv_init_obj(&objects, MLX5DV_OBJ_PD) == 0);
     pdn = inside.pdn;
+  }
+
+  /// Where its own port is on Ethernet, as the kernel has resolved it.
+  MacAddress mac() const {
+    ibv_ah_attr attr = own_port();
+    const Handle<ibv_ah> handle(ibv_create_ah(pd.get(), &attr), ibv_destroy_ah);
+    REQUIRE(handle != nullptr);
+    mlx5dv_ah inside{};
+    mlx5dv_obj objects{};
+    objects.ah = {handle.get(), &inside};
+    REQUIRE(mlx5dv_init_obj(&objects, MLX5DV_OBJ_AH) == 0);
+    MacAddress mac;
+    std::copy_n(inside.av->rmac, mac.size(), mac.begin());
+    return mac;
   }
 
   std::unique_ptr<mlx5dv_devx_uar, void (*)(mlx5dv_devx_uar*)> uar{nullptr, mlx5dv_devx_free_uar};
@@ -276,8 +296,8 @@ struct DevxQp {
   }
   uint32_t state() const { return query().get(prm_qpc::state.in(prm_qpc::kBase)); }
 
-  void connect(uint32_t remote_qpn, uint32_t remote_lid, uint32_t send_psn = 0,
-               uint32_t receive_psn = 0) const {
+  /// To another one of the same device.
+  void connect(uint32_t remote_qpn, uint32_t send_psn = 0, uint32_t receive_psn = 0) const {
     Command in;
     const auto qpc = [&](PrmBits field, uint32_t value) {
       in.set(field.in(prm_qpc::kBase), value);
@@ -292,7 +312,16 @@ struct DevxQp {
     qpc(prm_qpc::mtu, IBV_MTU_1024);
     qpc(prm_qpc::log_msg_max, 30);
     qpc(prm_qpc::remote_qpn, remote_qpn);
-    qpc(prm_qpc::rlid, remote_lid);
+    qpc(prm_qpc::rlid, device.port.lid);
+    if (device.ethernet()) {
+      const MacAddress mac = device.mac();
+      qpc(prm_qpc::rmac_high, static_cast<uint32_t>(mac[0] << 8 | mac[1]));
+      qpc(prm_qpc::rmac_low, uint32_t{mac[2]} << 24 | uint32_t{mac[3]} << 16 |
+                                 uint32_t{mac[4]} << 8 | uint32_t{mac[5]});
+      qpc(prm_qpc::src_addr_index, static_cast<uint32_t>(device.gid_index()));
+      qpc(prm_qpc::hop_limit, 64);
+      std::memcpy(in.bytes + prm_qpc::kBase + prm_qpc::kRgid, device.gid.raw, 16);
+    }
     qpc(prm_qpc::log_rra_max, 2);
     qpc(prm_qpc::min_rnr_nak, 1);
     qpc(prm_qpc::next_rcv_psn, receive_psn);
@@ -357,8 +386,8 @@ struct DevxPair {
     connect();
   }
   void connect(uint32_t psn = 0) const {
-    left.connect(right.qpn, device.port.lid, psn, psn + 7);
-    right.connect(left.qpn, device.port.lid, psn + 7, psn);
+    left.connect(right.qpn, psn, psn + 7);
+    right.connect(left.qpn, psn + 7, psn);
   }
   LocalRef local(size_t offset) const { return {device.address(offset), device.mr->lkey}; }
   RemoteRef remote(size_t offset) const { return {device.address(offset), device.mr->rkey}; }

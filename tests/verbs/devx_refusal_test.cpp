@@ -129,8 +129,8 @@ TEST_CASE("devx: what is in use cannot be destroyed", "[verbs]") {
     CHECK(mlx5dv_devx_obj_destroy(cq.object.get()) == EBUSY);
     CHECK(ibv_dealloc_pd(device.pd.get()) != 0);
     // None of that has harmed them.
-    left.connect(right.qpn, device.port.lid);
-    right.connect(left.qpn, device.port.lid);
+    left.connect(right.qpn);
+    right.connect(left.qpn);
     left.put(
         Wire::make_write_value(left.head(), uint64_t{9}, {device.address(1024), device.mr->rkey}));
     left.ring_doorbell();
@@ -169,7 +169,7 @@ TEST_CASE("devx: transitions that are none are refused, and change nothing", "[v
     CHECK(status != 0);
     CHECK(qp.state() == kRst);
   }
-  qp.connect(qp.qpn, device.port.lid);
+  qp.connect(qp.qpn);
   CHECK(qp.command({}, kRstToInit).first != 0);
   CHECK(qp.command({}, kInitToRtr).first != 0);
   CHECK(qp.state() == kRts);

@@ -170,8 +170,8 @@ TEST_CASE("devx: a completion queue that is not collapsed has one CQE after the 
   DevxCq right_cq(device, kLogCqes, false);
   DevxQp left(device, left_cq, 4);
   DevxQp right(device, right_cq, 4);
-  left.connect(right.qpn, device.port.lid);
-  right.connect(left.qpn, device.port.lid);
+  left.connect(right.qpn);
+  right.connect(left.qpn);
   for (uint64_t i = 0; i < 100; ++i) {
     left.put(
         Wire::make_write_value(left.head(), i, {device.address(kThere + i * 8), device.mr->rkey}));
@@ -209,8 +209,8 @@ TEST_CASE("devx: a queue pair may have a shared receive queue of libibverbs", "[
   {
     DevxQp left(device, cq, 4, receive);
     DevxQp right(device, cq, 4, receive);
-    left.connect(right.qpn, device.port.lid);
-    right.connect(left.qpn, device.port.lid);
+    left.connect(right.qpn);
+    right.connect(left.qpn);
     left.put(Wire::make_write_value(left.head(), uint64_t{77},
                                     {device.address(kThere), device.mr->rkey}));
     left.ring_doorbell();

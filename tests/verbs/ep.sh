@@ -8,6 +8,7 @@ ringer=$(realpath "$1")
 mpirun=${2:-}
 source "$(dirname "$0")/../mpi/environment.sh"
 failed=0
+link=()
 passed=0
 
 digest_of() { grep -o '^# digest [0-9a-f]*' <<< "$1"; }
@@ -16,7 +17,7 @@ digest_of() { grep -o '^# digest [0-9a-f]*' <<< "$1"; }
 same() {
   local expected=$1 what=$2 found
   shift 2
-  found=$(timeout -k 5 120 "$ringer" run -- "$@" 2>&1)
+  found=$(timeout -k 5 120 "$ringer" run "${link[@]}" -- "$@" 2>&1)
   if [ -z "$(digest_of "$expected")" ] || [ "$(digest_of "$expected")" != "$(digest_of "$found")" ]; then
     printf 'FAILED: %s\n%s\n%s\n' "$what" "$expected" "$found"
     failed=$((failed + 1))
@@ -37,6 +38,13 @@ for options in "--path ibgda" "--path fifo" "--path ibgda --dtype fp8 --flags at
       "${shape[@]}" "${words[@]}"
   fi
 done
+link=(--link ethernet)
+for queues in verbs devx; do
+  export RINGER_IB_QUEUES=$queues
+  same "$expected" "one process on Ethernet, queues by $queues" "$ringer" ep --backend mlx5 \
+    "${shape[@]}" "${words[@]}"
+done
+unset RINGER_IB_QUEUES
 [ -n "$mpirun" ] || echo "SKIPPED: four processes: there is no mpirun"
 
 # The environment that it needs is named where it is missing.

@@ -22,20 +22,32 @@ case "$version" in
   *) expected=0 ;;
 esac
 
+# judge <link> <expected>
+judge() {
+  local status skipped ran passed
+  timeout -k 5 240 "$ringer" run --link "$1" -- "$python" tests/run_tests.py --dev mlx5_0 -v \
+    > out 2>&1
+  status=$?
+  skipped=$(grep -c '\.\.\. skipped' out)
+  ran=$(sed -n 's/^Ran \([0-9]*\) tests.*/\1/p' out)
+  passed=$((${ran:-0} - skipped))
+  if [ "$status" != 0 ] || [ "$passed" -lt "$2" ]; then
+    grep -E '\.\.\. (FAIL|ERROR)' out
+    tail -n 40 out
+    echo "FAILED: rdma-core $version on $1: exit code $status, $passed of ${ran:-0} passed, $2 wanted"
+    exit 1
+  fi
+  echo "why others skip:"
+  grep -oE "skipped ['\"].*" out | sort | uniq -c | sort -rn
+  echo "rdma-core $version on $1: $passed of $ran passed, $skipped skipped, none failed"
+}
+
 cp -r "$source_folder" "$work/tests"
 gunzip -f "$work"/tests/*.gz 2> /dev/null
 cd "$work" || exit 1
-timeout -k 5 240 "$ringer" run -- "$python" tests/run_tests.py --dev mlx5_0 -v > out 2>&1
-status=$?
-skipped=$(grep -c '\.\.\. skipped' out)
-ran=$(sed -n 's/^Ran \([0-9]*\) tests.*/\1/p' out)
-passed=$((${ran:-0} - skipped))
-if [ "$status" != 0 ] || [ "$passed" -lt "$expected" ]; then
-  grep -E '\.\.\. (FAIL|ERROR)' out
-  tail -n 40 out
-  echo "FAILED: rdma-core $version: exit code $status, $passed of ${ran:-0} passed, $expected wanted"
-  exit 1
-fi
-echo "why others skip:"
-grep -oE "skipped ['\"].*" out | sort | uniq -c | sort -rn
-echo "rdma-core $version: $passed of $ran passed, $skipped skipped, none failed"
+judge infiniband "$expected"
+# On Ethernet this one takes its peer's MAC address from the device's network interface, and there is
+# none: nobody has the address that it gives to the firmware.
+sed -i 's/^\( *\)def test_devx_rc_qp_send_imm_traffic/\1@unittest.skip("The device has no network interface")\n&/;
+  0,/^from/s//import unittest\nfrom/' tests/test_mlx5_devx.py
+judge ethernet "$((expected > 0 ? expected - 1 : 0))"

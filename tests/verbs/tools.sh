@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tools.sh <ringer> ibverbs|perftest: the distribution's own binaries on the emulated device, server
+# tools.sh <ringer> ibverbs|perftest|ethernet: the distribution's own binaries on the emulated device, server
 # and client as two processes. All must end well on both sides. 77: they are not installed.
 set -uo pipefail
 
@@ -9,6 +9,7 @@ suite=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 limit=60
+options=()
 port=$((20000 + $$ % 20000))
 failed=0
 passed=0
@@ -31,10 +32,10 @@ await_server() {
 pair() {
   local server_status client_status
   port=$((port + 1))
-  timeout -k 5 "$limit" "$ringer" run -- "$@" -p "$port" > "$work/server" 2>&1 &
+  timeout -k 5 "$limit" "$ringer" run "${options[@]}" -- "$@" -p "$port" > "$work/server" 2>&1 &
   local server=$!
   await_server "$server"
-  timeout -k 5 "$limit" "$ringer" run -- "$@" -p "$port" localhost > "$work/client" 2>&1
+  timeout -k 5 "$limit" "$ringer" run "${options[@]}" -- "$@" -p "$port" localhost > "$work/client" 2>&1
   client_status=$?
   wait "$server"
   server_status=$?
@@ -49,7 +50,7 @@ pair() {
 # alone <tool> <arguments...>
 alone() {
   : > "$work/server"
-  if timeout -k 5 "$limit" "$ringer" run -- "$@" > "$work/client" 2>&1; then
+  if timeout -k 5 "$limit" "$ringer" run "${options[@]}" -- "$@" > "$work/client" 2>&1; then
     passed=$((passed + 1))
     echo "ok: $*"
   else
@@ -102,6 +103,24 @@ run_perftest() {
   pair ib_write_bw -F -b
   pair ib_send_bw -F -b
   pair ib_atomic_bw -F -A CMP_AND_SWAP
+}
+
+# The same over RoCE v2: GID 3 is the IPv4 address, and datagrams carry a route header.
+run_ethernet() {
+  require ibv_rc_pingpong "ibverbs-utils"
+  require ib_write_bw "perftest"
+  options=(--link ethernet)
+  alone ibv_devinfo -v
+  grep -q '::ffff:198.18.0.1, RoCE v2' "$work/client" || fail "ibv_devinfo shows no RoCE v2 GID"
+  local tool gid
+  for tool in ibv_rc_pingpong ibv_uc_pingpong ibv_ud_pingpong ibv_srq_pingpong; do
+    for gid in 1 3; do pair "$tool" -c -g "$gid"; done
+  done
+  for tool in ib_write_bw ib_read_bw ib_send_bw ib_atomic_bw ib_write_lat; do pair "$tool" -F; done
+  pair ib_send_bw -F -c UD -x 3
+  pair ib_send_lat -F -c UD -x 1
+  options=(--link ethernet --devices 2 --ports 2)
+  pair ib_write_bw -F -d mlx5_1 -i 2
 }
 
 "run_$suite"

@@ -37,6 +37,23 @@ struct VerbsDevice {
     mr.reset(ibv_reg_mr(pd.get(), memory.data(), memory.size(), kRights));
     REQUIRE(mr != nullptr);
     REQUIRE(ibv_query_port(context.get(), 1, &port) == 0);
+    REQUIRE(ibv_query_gid(context.get(), 1, gid_index(), &gid) == 0);
+  }
+  bool ethernet() const { return port.link_layer == IBV_LINK_LAYER_ETHERNET; }
+  /// On Ethernet the one of RoCE v2 over IPv4.
+  int gid_index() const { return ethernet() ? 3 : 0; }
+  /// The address of its own first port.
+  ibv_ah_attr own_port() const {
+    ibv_ah_attr attr{};
+    attr.port_num = 1;
+    attr.dlid = port.lid;
+    if (ethernet()) {
+      attr.is_global = 1;
+      attr.grh.dgid = gid;
+      attr.grh.sgid_index = static_cast<uint8_t>(gid_index());
+      attr.grh.hop_limit = 64;
+    }
+    return attr;
   }
   uint64_t address(size_t offset) const {
     return reinterpret_cast<uint64_t>(memory.data()) + offset;
@@ -47,6 +64,7 @@ struct VerbsDevice {
   Handle<ibv_pd> pd{nullptr, ibv_dealloc_pd};
   Handle<ibv_mr> mr{nullptr, [](ibv_mr* m) { return ibv_dereg_mr(m); }};
   ibv_port_attr port{};
+  ibv_gid gid{};
 };
 
 /// A queue pair with one completion queue for both directions.
@@ -85,8 +103,7 @@ struct VerbsQueuePair {
     a.dest_qp_num = remote.qp->qp_num;
     a.max_dest_rd_atomic = 4;
     a.min_rnr_timer = 1;
-    a.ah_attr.dlid = device_.port.lid;
-    a.ah_attr.port_num = 1;
+    a.ah_attr = device_.own_port();
     REQUIRE(ibv_modify_qp(qp.get(), &a,
                           IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
                               IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER) ==

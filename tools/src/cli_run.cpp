@@ -61,13 +61,13 @@ fs::path find_library() {
 /// A directory of its own with the devices' files, gone when the command is.
 class DeviceTree {
  public:
-  DeviceTree(uint32_t devices, uint32_t ports) {
+  DeviceTree(uint32_t devices, uint32_t ports, sim::LinkLayer link) {
     std::string pattern = (fs::temp_directory_path() / "ringer-run-XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) {
       throw std::system_error(errno, std::generic_category(), "cannot make " + pattern);
     }
     root_ = pattern;
-    sim::verbs::write_device_tree(root_, devices, ports);
+    sim::verbs::write_device_tree(root_, devices, ports, link);
   }
   ~DeviceTree() {
     std::error_code ignored;
@@ -163,6 +163,7 @@ class RunCommand : public Command {
         settings_(*app_, "RINGER_") {
     settings_.add("devices", "N", "1", "HCAs: mlx5_0 and up", "Devices");
     settings_.add("ports", "N", "1", "Ports of each", "Devices");
+    settings_.add("link", "LAYER", "infiniband", "infiniband, or ethernet for RoCE v2", "Devices");
     app_->footer(
         "ringer run [OPTIONS] -- COMMAND [ARGUMENTS]\n\n"
         "Programs that use libibverbs find ConnectX HCAs, which the software NIC emulates inside\n"
@@ -177,13 +178,17 @@ class RunCommand : public Command {
     if (command_.empty()) throw UsageError("a command to run is required, after --");
     const uint32_t devices = settings_.get("devices").number32(1, sim::VerbsHost::kMaxNics);
     const uint32_t ports = settings_.get("ports").number32(1, sim::VerbsHost::kMaxPorts);
+    const auto link = settings_.get("link").one_of<sim::LinkLayer>(
+        {{"infiniband", sim::LinkLayer::infiniband},
+         {sim::verbs::kEthernetName, sim::LinkLayer::ethernet}});
     // From the first file on nothing may be left behind: signals wait until they can be passed on.
     const SignalsWait waits;
-    const DeviceTree tree(devices, ports);
+    const DeviceTree tree(devices, ports, link);
     preload(find_library());
     set_variable(sim::verbs::kRootVariable, tree.root().string());
     set_variable(sim::verbs::kDevicesVariable, std::to_string(devices));
     set_variable(sim::verbs::kPortsVariable, std::to_string(ports));
+    set_variable(sim::verbs::kLinkVariable, settings_.get("link").text());
     flush_stdout();
     const pid_t command = fork();
     if (command < 0) throw std::system_error(errno, std::generic_category(), "fork");

@@ -43,7 +43,7 @@ void query_gid_entry(Context& context, const Request& request) {
   const auto index = request.in<uint32_t>(UVERBS_ATTR_QUERY_GID_ENTRY_GID_INDEX);
   require(request.in_or<uint32_t>(UVERBS_ATTR_QUERY_GID_ENTRY_FLAGS, 0) == 0, EINVAL);
   require(context.device.model.has_port(port) && index < kGidTable, EINVAL);
-  require(index < kGids, ENODATA);
+  require(index < context.device.model.gids(), ENODATA);
   request.out(UVERBS_ATTR_QUERY_GID_ENTRY_RESP_ENTRY, context.device.model.gid(port, index));
 }
 
@@ -53,10 +53,10 @@ void query_gid_table(Context& context, const Request& request) {
   require(request.in_or<uint32_t>(UVERBS_ATTR_QUERY_GID_TABLE_FLAGS, 0) == 0, EINVAL);
   require(stride != 0, EINVAL);
   const OutBuffer entries = request.out_buffer(UVERBS_ATTR_QUERY_GID_TABLE_RESP_ENTRIES);
-  require(entries.size() / stride >= uint64_t{model.ports} * kGids, EINVAL);
+  require(entries.size() / stride >= uint64_t{model.ports} * model.gids(), EINVAL);
   uint64_t count = 0;
   for (uint32_t port = 1; port <= model.ports; ++port) {
-    for (uint32_t index = 0; index < kGids; ++index, ++count) {
+    for (uint32_t index = 0; index < model.gids(); ++index, ++count) {
       OutBuffer(entries.data() + count * stride, stride).put(model.gid(port, index));
     }
   }

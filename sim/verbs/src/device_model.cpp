@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_model.hpp"
 
+#include <cerrno>
+#include <cstring>
+
 #include <ringer/mlx5/wire.hpp>
 #include <ringer/sim/verbs_host.hpp>
 #include <ringer/sim/verbs_identity.hpp>
 #include <ringer/types.hpp>
+
+#include "verbs_error.hpp"
 
 namespace ringer::sim::verbs {
 
@@ -20,7 +25,6 @@ constexpr uint8_t kLinkUp = 5;
 constexpr uint8_t kMtu4096 = 5;
 constexpr uint8_t kFourLanes = 2;
 constexpr uint8_t kEdr = 32;
-constexpr uint8_t kInfiniBand = 1;
 
 // As ibv_odp_general_caps.
 constexpr uint64_t kOnDemand = 1;
@@ -101,8 +105,13 @@ ib_uverbs_query_port_resp DeviceModel::port(uint32_t port) const {
   out.max_msg_sz = mlx5::Wire::kMaxMessageBytes;
   out.gid_tbl_len = kGidTable;
   out.pkey_tbl_len = kPkeys;
-  out.lid = lid(port);
-  out.sm_lid = VerbsHost::first_lid(0);
+  if (is_ethernet()) {
+    out.port_cap_flags |= IB_UVERBS_PCF_IP_BASED_GIDS;
+    out.flags = IB_UVERBS_QPF_GRH_REQUIRED;
+  } else {
+    out.lid = lid(port);
+    out.sm_lid = VerbsHost::first_lid(0);
+  }
   out.state = kPortActive;
   out.max_mtu = kMtu4096;
   out.active_mtu = kMtu4096;
@@ -111,18 +120,30 @@ ib_uverbs_query_port_resp DeviceModel::port(uint32_t port) const {
   out.active_width = kFourLanes;
   out.active_speed = kEdr;
   out.phys_state = kLinkUp;
-  out.link_layer = kInfiniBand;
+  out.link_layer = static_cast<uint8_t>(link);
   return out;
 }
 
 ib_uverbs_gid_entry DeviceModel::gid(uint32_t port, uint32_t index) const {
   ib_uverbs_gid_entry out{};
-  out.gid[0] = Be64::of(kGidPrefix).raw;
-  out.gid[1] = Be64::of(port_guid(number, port)).raw;
+  const Gid gid = gid_of(link, lid(port), index);
+  std::memcpy(out.gid, gid.raw.data(), gid.raw.size());
   out.gid_index = index;
   out.port_num = port;
-  out.gid_type = IB_UVERBS_GID_TYPE_IB;
+  out.gid_type = static_cast<uint32_t>(gid.type);
   return out;
+}
+
+// Link-local addresses are not looked up: whoever has none of ours is not there. Others the network
+// would have to know.
+uint16_t DeviceModel::lid_at(const ib_uverbs_qp_dest& to) const {
+  require(to.is_global == 0 || to.sgid_index < gids(), EINVAL);
+  if (!is_ethernet()) return to.dlid;
+  require(to.is_global != 0, EINVAL);
+  const uint16_t found = lid_of_gid(link, to.dgid);
+  const bool link_local = to.dgid[0] == 0xfe && (to.dgid[1] & 0xc0) == 0x80;
+  require(found != kNoLid || link_local, ENETUNREACH);
+  return found;
 }
 
 mlx5_ib_alloc_ucontext_resp DeviceModel::user_context() const {

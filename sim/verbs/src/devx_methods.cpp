@@ -51,11 +51,16 @@ constexpr Capability kGeneral[] = {
     {{0x33b, 5}, 16},     // log_max_xrcd
 };
 constexpr Field kNumPorts = {0x1b8, 8};
+constexpr Field kPortType = {0x1b6, 2};  // 1: Ethernet
+constexpr Field kRoce = {0x21d, 1};
 
 void query_hca_cap(const Context& context, const prm::Input& in, prm::Output& out) {
   if (in.get(prm::kOpMod) >> 1 != kGeneralType) return;
   for (const Capability& c : kGeneral) out.set(prm::at(kCapability, c.field), c.value);
-  out.set(prm::at(kCapability, kNumPorts), context.device.model.ports);
+  const DeviceModel& model = context.device.model;
+  out.set(prm::at(kCapability, kNumPorts), model.ports);
+  out.set(prm::at(kCapability, kPortType), model.is_ethernet() ? 1 : 0);
+  out.set(prm::at(kCapability, kRoce), model.is_ethernet() ? 1 : 0);
 }
 
 void query_hca_vport_context(const Context& context, const prm::Input& in, prm::Output& out) {

@@ -140,6 +140,7 @@ DevxObject& create_qp(Creation& creation) {
   setup.receive_cq = uses.receive_cq ? uses.receive_cq->queue() : nullptr;
   setup.shared_receive = uses.srq ? uses.srq->queue() : nullptr;
   setup.user_index = get(prm::qpc::user_index);
+  setup.link = context.device.model.link;
   setup.lid = context.device.model.lid(1);
   Use<DevxUmem> ring_umem;
   Use<DevxUmem> dbr_umem;

@@ -77,6 +77,17 @@ ib_uverbs_modify_qp change_of(const prm::Input& command) {
   return change;
 }
 
+// The firmware takes addresses as they are: on Ethernet, where the MAC address leads.
+uint16_t remote_lid_of(const prm::Input& command, LinkLayer link) {
+  const auto get = [&](prm::Field field) { return command.get(prm::at(prm::kQpc, field)); };
+  if (link == LinkLayer::infiniband) return static_cast<uint16_t>(get(prm::qpc::rlid));
+  const uint64_t mac =
+      uint64_t{get(prm::qpc::rmac_47_32)} << 32 | uint64_t{get(prm::qpc::rmac_31_0)};
+  MacAddress bytes;
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(mac >> (40 - 8 * i));
+  return lid_of_mac(bytes.data());
+}
+
 // As the firmware numbers them.
 constexpr uint32_t state_code(State state) {
   switch (state) {
@@ -123,7 +134,7 @@ void DevxQueuePair::modify(const prm::Input& command, prm::Output& answer) {
   change.qp_state = static_cast<uint8_t>(found->to);
   change.attr_mask = a::state | mask_of(*found, core_->transport());
   try {
-    core_->modify(change);
+    core_->modify(change, remote_lid_of(command, core_->link()));
   } catch (const VerbsError&) {
     prm::refuse(answer, prm::Status::bad_resource_state);
   }

@@ -160,11 +160,20 @@ void alloc_mw(Context& context, const ib_uverbs_alloc_mw& in, ib_uverbs_alloc_mw
 void create_ah(Context& context, const ib_uverbs_create_ah& in, ib_uverbs_create_ah_resp& out,
                const WriteCall& call) {
   require(context.device.model.has_port(in.attr.port_num), EINVAL);
-  require(in.attr.is_global == 0 || in.attr.grh.sgid_index < kGids, EINVAL);
+  ib_uverbs_qp_dest to{};
+  std::memcpy(to.dgid, in.attr.grh.dgid, sizeof to.dgid);
+  to.sgid_index = in.attr.grh.sgid_index;
+  to.dlid = in.attr.dlid;
+  to.is_global = in.attr.is_global;
+  const uint16_t lid = context.device.model.lid_at(to);
   auto& pd = context.objects.at<ProtectionDomain>(in.pd_handle);
   out.ah_handle = context.objects.make<AddressHandle>(pd).handle();
   mlx5_ib_create_ah_resp driver{};
   driver.response_length = static_cast<uint32_t>(std::min(sizeof driver, call.driver_out.size()));
+  if (context.device.model.is_ethernet()) {
+    const MacAddress mac = lid == kNoLid ? MacAddress{} : mac_of(lid);
+    std::copy(mac.begin(), mac.end(), driver.dmac);
+  }
   call.driver_out.put(driver);
 }
 

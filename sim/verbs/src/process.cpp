@@ -9,6 +9,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <pthread.h>
@@ -30,6 +31,12 @@ uint32_t from_environment(const char* variable, uint32_t most) {
   const char* text = std::getenv(variable);
   const unsigned long value = text == nullptr ? 1 : std::strtoul(text, nullptr, 10);
   return static_cast<uint32_t>(std::clamp<unsigned long>(value, 1, most));
+}
+
+LinkLayer link_from_environment() {
+  const char* text = std::getenv(kLinkVariable);
+  const bool ethernet = text != nullptr && std::string_view(text) == kEthernetName;
+  return ethernet ? LinkLayer::ethernet : LinkLayer::infiniband;
 }
 
 /// A context. In a child of fork() it may be one that the parent has opened: its descriptors still
@@ -100,7 +107,8 @@ void Process::start() {
   const uint32_t ports = from_environment(kPortsVariable, VerbsHost::kMaxPorts);
   host = std::make_unique<VerbsHost>(count);
   for (uint32_t number = 0; number < count; ++number) {
-    devices.push_back(std::make_unique<Device>(host->nic(number), DeviceModel{number, ports}));
+    const DeviceModel model{number, ports, link_from_environment()};
+    devices.push_back(std::make_unique<Device>(host->nic(number), model));
   }
 }
 

@@ -18,16 +18,22 @@ constexpr uint32_t mtu_bytes(uint8_t mtu) { return 128u << mtu; }
 }  // namespace
 
 QueuePairCore::QueuePairCore(Nic& nic, const PortRange& range, const VerbsQueuePairSetup& setup)
-    : nic_(nic), range_(range), transport_(setup.transport), qpn_(nic.create_queue_pair(setup)) {}
+    : nic_(nic),
+      range_(range),
+      transport_(setup.transport),
+      link_(setup.link),
+      qpn_(nic.create_queue_pair(setup)) {}
 
-void QueuePairCore::modify(const ib_uverbs_modify_qp& change) {
+void QueuePairCore::modify(const ib_uverbs_modify_qp& change, uint16_t remote_lid) {
   const std::lock_guard lock(mutex_);
   const QueuePairState to = next_state(change);
   check_values(change, to);
   if (to == QueuePairState::reset) {
     set_ = {};
+    remote_lid_ = kNoLid;
   } else {
     take_values(change);
+    if ((change.attr_mask & qp_attr::address_vector) != 0) remote_lid_ = remote_lid;
   }
   apply(to);
 }
@@ -54,7 +60,6 @@ void QueuePairCore::check_values(const ib_uverbs_modify_qp& change, QueuePairSta
   if (sets(qp_attr::address_vector)) {
     const uint32_t bound = to == QueuePairState::rtr ? set_.port_num : change.port_num;
     require(is_port(change.dest.port_num) && change.dest.port_num == bound, EINVAL);
-    require(change.dest.is_global == 0 || change.dest.sgid_index < kGids, EINVAL);
   }
   if (sets(qp_attr::pkey_index)) require(change.pkey_index < kPkeys, EINVAL);
   if (sets(qp_attr::path_mtu)) {
@@ -98,7 +103,7 @@ void QueuePairCore::apply(QueuePairState state) {
   attributes.access = set_.qp_access_flags & access::all;
   attributes.qkey = set_.qkey;
   attributes.remote_qpn = set_.dest_qp_num;
-  attributes.remote_lid = set_.dest.dlid;
+  attributes.remote_lid = remote_lid_;
   attributes.send_psn = set_.sq_psn & kPsnMask;
   attributes.receive_psn = set_.rq_psn & kPsnMask;
   if (set_.path_mtu != 0) attributes.mtu_bytes = mtu_bytes(set_.path_mtu);

@@ -27,9 +27,11 @@ class QueuePairCore {
 
   Qpn qpn() const { return qpn_; }
   Transport transport() const { return transport_; }
+  LinkLayer link() const { return link_; }
   QueuePairState state() const { return nic_.state_of(qpn_); }
-  /// As the kernel: checks the transition and each value. Errors: VerbsError EINVAL.
-  void modify(const ib_uverbs_modify_qp& change);
+  /// As the kernel: checks the transition and each value. `remote_lid` is where an address vector
+  /// in `change` leads to. Errors: VerbsError EINVAL.
+  void modify(const ib_uverbs_modify_qp& change, uint16_t remote_lid);
   /// State, capacities and signaling are left to the caller.
   ib_uverbs_query_qp_resp attributes() const;
 
@@ -42,9 +44,11 @@ class QueuePairCore {
   Nic& nic_;
   PortRange range_;
   Transport transport_;
+  LinkLayer link_;
   Qpn qpn_;
   mutable std::mutex mutex_;
   ib_uverbs_modify_qp set_{};  ///< the last value of each attribute
+  uint16_t remote_lid_ = kNoLid;
 };
 
 struct QueuePairUses {

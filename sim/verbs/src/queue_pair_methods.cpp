@@ -4,6 +4,7 @@
 
 #include "memory_map.hpp"
 #include "methods.hpp"
+#include "qp_transitions.hpp"
 #include "queue_pair.hpp"
 
 namespace ringer::sim::verbs {
@@ -105,6 +106,7 @@ VerbsQueuePairSetup setup_of(const Context& context, Transport transport, QueueP
   setup.uar = uses.uar ? &uses.uar->registers : nullptr;
   setup.signal_all = qp.signal_all;
   setup.xrc_domain = uses.xrcd ? uses.xrcd->core->number : 0;
+  setup.link = context.device.model.link;
   setup.lid = context.device.model.lid(1);
   if (transport != Transport::xrc_target) {  // a target may outlive the handle it began with
     setup.events = event_relay();
@@ -158,13 +160,19 @@ void destroy_qp(Context& context, const Request& request) {
   request.out(UVERBS_ATTR_DESTROY_QP_RESP, ib_uverbs_destroy_qp_resp{qp->events.settle_asyncs()});
 }
 
+void modify(const Context& context, const ib_uverbs_modify_qp& in) {
+  const auto& qp = context.objects.at<QueuePair>(in.qp_handle);
+  const bool addresses = (in.attr_mask & qp_attr::address_vector) != 0;
+  qp.core->modify(in, addresses ? context.device.model.lid_at(in.dest) : kNoLid);
+}
+
 void modify_qp(Context& context, const ib_uverbs_modify_qp& in, Nothing&, const WriteCall&) {
-  context.objects.at<QueuePair>(in.qp_handle).core->modify(in);
+  modify(context, in);
 }
 
 void extended_modify_qp(Context& context, const ib_uverbs_ex_modify_qp& in, Nothing&,
                         const WriteCall& call) {
-  context.objects.at<QueuePair>(in.base.qp_handle).core->modify(in.base);
+  modify(context, in.base);
   if (call.out.size() != 0) call.out.put(ib_uverbs_ex_modify_qp_resp{});
   mlx5_ib_modify_qp_resp driver{};
   driver.response_length = static_cast<uint32_t>(std::min(sizeof driver, call.driver_out.size()));

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <string>
 
+#include <ringer/sim/link_address.hpp>
 #include <ringer/sim/verbs_host.hpp>
 #include <ringer/sim/verbs_identity.hpp>
 #include <ringer/sim/verbs_tree.hpp>
@@ -38,37 +40,48 @@ std::string groups(uint64_t value) {
   return format("%04x:%04x:%04x:%04x", group(48), group(32), group(16), group(0));
 }
 
-void write_port(const fs::path& at, uint32_t device, uint32_t port) {
-  const uint32_t lid = VerbsHost::first_lid(device) + port - 1;
-  write(at / "gids/0", groups(kGidPrefix) + ":" + groups(port_guid(device, port)));
-  for (uint32_t unused = 1; unused < kGidTable; ++unused) {
-    write(at / "gids" / std::to_string(unused), groups(0) + ":" + groups(0));
+void write_gids(const fs::path& at, LinkLayer link, uint16_t lid) {
+  for (uint32_t index = 0; index < kGidTable; ++index) {
+    const std::string entry = std::to_string(index);
+    const bool used = index < gid_count(link);
+    const Gid gid = used ? gid_of(link, lid, index) : Gid{};
+    Be64 halves[2];
+    std::memcpy(halves, gid.raw.data(), sizeof halves);
+    write(at / "gids" / entry, groups(halves[0].value()) + ":" + groups(halves[1].value()));
+    if (!used) continue;
+    write(at / "gid_attrs/types" / entry, gid.type == GidType::roce_v2 ? "RoCE v2" : "IB/RoCE v1");
   }
-  write(at / "gid_attrs/types/0", "IB/RoCE v1");
+}
+
+void write_port(const fs::path& at, LinkLayer link, uint32_t device, uint32_t port) {
+  const auto lid = static_cast<uint16_t>(VerbsHost::first_lid(device) + port - 1);
+  const bool ethernet = link == LinkLayer::ethernet;
+  write_gids(at, link, lid);
   write(at / "pkeys/0", format("0x%04x", kFullMemberPkey));
-  write(at / "link_layer", "InfiniBand");
+  write(at / "link_layer", ethernet ? "Ethernet" : "InfiniBand");
   write(at / "state", "4: ACTIVE");
   write(at / "phys_state", "5: LinkUp");
   write(at / "rate", "100 Gb/sec (4X EDR)");
-  write(at / "lid", format("0x%x", lid));
+  write(at / "lid", format("0x%x", ethernet ? 0 : lid));
   write(at / "lid_mask_count", "0");
-  write(at / "sm_lid", format("0x%x", VerbsHost::first_lid(0)));
+  write(at / "sm_lid", format("0x%x", ethernet ? 0 : VerbsHost::first_lid(0)));
   write(at / "sm_sl", "0");
-  write(at / "cap_mask", "0x00004800");
+  write(at / "cap_mask", ethernet ? "0x04004800" : "0x00004800");
 }
 
-void write_pci_function(const fs::path& at, uint32_t device) {
-  write(at / "modalias", format("pci:v%08Xd%08Xsv%08Xsd%08Xbc02sc07i00", kPciVendor, kPciDevice,
-                                kPciVendor, device));
+void write_pci_function(const fs::path& at, LinkLayer link, uint32_t device) {
+  const char* subclass = link == LinkLayer::ethernet ? "00" : "07";
+  write(at / "modalias", format("pci:v%08Xd%08Xsv%08Xsd%08Xbc02sc%si00", kPciVendor, kPciDevice,
+                                kPciVendor, device, subclass));
   write(at / "vendor", format("0x%04x", kPciVendor));
   write(at / "device", format("0x%04x", kPciDevice));
   write(at / "subsystem_vendor", format("0x%04x", kPciVendor));
   write(at / "subsystem_device", format("0x%04x", device));
-  write(at / "class", "0x020700");
+  write(at / "class", format("0x02%s00", subclass));
   write(at / "numa_node", "-1");
 }
 
-void write_device(const fs::path& root, uint32_t device, uint32_t ports) {
+void write_device(const fs::path& root, LinkLayer link, uint32_t device, uint32_t ports) {
   const std::string hca = "mlx5_" + std::to_string(device);
   const std::string node = "uverbs" + std::to_string(device);
   const std::string number = format("%u:%u", kCharMajor, kFirstCharMinor + device);
@@ -82,9 +95,9 @@ void write_device(const fs::path& root, uint32_t device, uint32_t ports) {
   write(at / "hw_rev", "0");
   write(at / "node_desc", "ringer " + hca);
   for (uint32_t port = 1; port <= ports; ++port) {
-    write_port(at / "ports" / std::to_string(port), device, port);
+    write_port(at / "ports" / std::to_string(port), link, device, port);
   }
-  write_pci_function(at / "device", device);
+  write_pci_function(at / "device", link, device);
   write(at / "device/infiniband" / hca / "node_guid", groups(node_guid(device)));
   for (const fs::path& verbs :
        {root / "sys/class/infiniband_verbs" / node, at / "device/infiniband_verbs" / node}) {
@@ -97,9 +110,9 @@ void write_device(const fs::path& root, uint32_t device, uint32_t ports) {
 
 }  // namespace
 
-void write_device_tree(const fs::path& root, uint32_t devices, uint32_t ports) {
+void write_device_tree(const fs::path& root, uint32_t devices, uint32_t ports, LinkLayer link) {
   write(root / "sys/class/infiniband_verbs/abi_version", "6");
-  for (uint32_t device = 0; device < devices; ++device) write_device(root, device, ports);
+  for (uint32_t device = 0; device < devices; ++device) write_device(root, link, device, ports);
 }
 
 }  // namespace ringer::sim::verbs

@@ -45,7 +45,7 @@ enum class Syndrome : uint8_t {
 struct Cqe {
   uint8_t reserved0[22];
   Be16 slid;        ///< datagrams: the sender's lid
-  Be32 flags_rqpn;  ///< datagrams: the sender's queue pair; bits 29 and 28: with a GRH
+  Be32 flags_rqpn;  ///< datagrams: cqe_flag, and the sender's queue pair
   uint8_t reserved28[4];
   Be32 srqn_uidx;  ///< the user's number of the queue pair or shared receive queue
   Be32 imm;        ///< imm_inval_pkey
@@ -59,6 +59,13 @@ struct Cqe {
 static_assert(sizeof(Cqe) == 64 && offsetof(Cqe, slid) == 22 && offsetof(Cqe, srqn_uidx) == 32);
 static_assert(offsetof(Cqe, byte_cnt) == 44 && offsetof(Cqe, error_word) == 52);
 static_assert(offsetof(Cqe, opcode_qpn) == 56 && offsetof(Cqe, tail) == 60);
+
+/// In the upper byte of flags_rqpn.
+namespace cqe_flag {
+inline constexpr uint32_t has_grh = 1u << 28;
+inline constexpr uint32_t grh_is_ipv6 = 1u << 24;  ///< RoCE v2
+inline constexpr uint32_t grh_is_ipv4 = 2u << 24;
+}  // namespace cqe_flag
 
 /// The last four bytes of a CQE taken apart. They travel as one word, so that validity, index and
 /// opcode are always of the same completion.

@@ -99,8 +99,20 @@ struct AddressVector {
   uint8_t rmac[6];
   uint8_t tclass;
   uint8_t hop_limit;
-  Be32 grh_gid_fl;  ///< bit 30: there is a GRH
+  Be32 grh_gid_fl;  ///< a GrhWord
   uint8_t rgid[16];
+};
+
+/// AddressVector::grh_gid_fl taken apart.
+struct GrhWord {
+  bool present;           ///< there is a global route header
+  uint32_t source_index;  ///< of the GID that it comes from
+  uint32_t flow_label;
+
+  static constexpr GrhWord of(Be32 word) {
+    const uint32_t v = word.value();
+    return {(v & (1u << 30)) != 0, (v >> 20) & 0xff, v & 0xfffff};
+  }
 };
 
 /// First part of a memory key update (UMR); here as libmlx5 binds memory windows by it.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include <ringer/mlx5/wire.hpp>
+#include <ringer/sim/link_address.hpp>
 #include <ringer/types.hpp>
 
 namespace ringer::sim {
@@ -79,6 +80,7 @@ struct VerbsQueuePairSetup {
   bool signal_all = false;  ///< each WQE completes, asked for or not
   uint32_t user_index = 0;  ///< what its CQEs carry as uidx
   uint32_t xrc_domain = 0;
+  LinkLayer link = LinkLayer::infiniband;
   uint16_t lid = 0;  ///< of the port it is bound to
   NicEvents* events = nullptr;
   void* cookie = nullptr;

@@ -10,6 +10,9 @@ namespace ringer::sim::verbs {
 inline constexpr const char* kRootVariable = "RINGER_VERBS_ROOT";
 inline constexpr const char* kDevicesVariable = "RINGER_DEVICES";
 inline constexpr const char* kPortsVariable = "RINGER_PORTS";
+inline constexpr const char* kLinkVariable = "RINGER_LINK";
+/// The value of kLinkVariable; any other is InfiniBand.
+inline constexpr const char* kEthernetName = "ethernet";
 
 // A ConnectX-6: what libmlx5 and its users look for.
 inline constexpr uint32_t kPciVendor = 0x15b3;
@@ -23,14 +26,11 @@ inline constexpr const char* kBoardId = "RINGER0000000001";
 inline constexpr uint32_t kCharMajor = 231;
 inline constexpr uint32_t kFirstCharMinor = 192;
 
-inline constexpr uint64_t kGidPrefix = 0xfe80'0000'0000'0000;
 inline constexpr uint16_t kFullMemberPkey = 0xffff;
 
 /// A locally administered EUI-64.
 constexpr uint64_t node_guid(uint32_t device) {
   return 0x0252'4eff'fe00'0000 | (uint64_t{device} << 8);
 }
-/// `port` counts from 1.
-constexpr uint64_t port_guid(uint32_t device, uint32_t port) { return node_guid(device) + port; }
 
 }  // namespace ringer::sim::verbs
