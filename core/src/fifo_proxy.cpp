@@ -115,7 +115,8 @@ WorkRequest FifoProxy::request_of(const FifoCommand& command) const {
   const ChannelPeer& peer = table.peers[command.peer];
   const uint64_t window = reinterpret_cast<uint64_t>(table.window);
   WorkRequest request{};
-  request.remote = {peer.base + command.remote_offset, peer.rkey};
+  request.remote = {peer.base + command.remote_offset,
+                    command.op() == FifoOp::put ? peer.rkey : peer.flag_rkey};
   request.value = command.payload;
   request.bytes = command.bytes;
   switch (command.op()) {

@@ -14,6 +14,8 @@ void* KernelMemory::open(const WindowHandle& /*handle*/) {
 
 void KernelMemory::close(void* /*opened*/) noexcept {}
 
+DmaBuf KernelMemory::export_dmabuf(const void* /*at*/, size_t /*bytes*/) { return {}; }
+
 void* KernelMemory::map_registers(void* page, size_t /*bytes*/) { return page; }
 
 void KernelMemory::unmap_registers(void* /*page*/) noexcept {}

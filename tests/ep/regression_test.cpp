@@ -120,10 +120,10 @@ class FailingBackend : public Backend {
     FailingNic(std::unique_ptr<Nic> inner, std::string verb)
         : inner_(std::move(inner)), verb_(std::move(verb)) {}
     NicCaps caps() const override { return inner_->caps(); }
-    std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes,
-                                                  uint32_t rights) override {
+    std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes, uint32_t rights,
+                                                  KernelMemory* memory) override {
       if (verb_ == "register_memory") throw BackendError("register_memory: errno 12 injected");
-      return inner_->register_memory(address, bytes, rights);
+      return inner_->register_memory(address, bytes, rights, memory);
     }
     std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {
       if (verb_ == "create_queue_pair" && ++created_ == 5) {

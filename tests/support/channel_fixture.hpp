@@ -33,9 +33,11 @@ class ChannelFixture {
       windows.emplace_back(kWords);
       nics.push_back(backend.open_nic(r));
       regions.push_back(nics[r]->register_memory(windows[r].data(), kWords * 8, access::all));
+      flag_regions.push_back(nics[r]->register_memory(windows[r].data(), kWords * 8, access::all));
       peers.push_back(
           {setup.path, regions[r]->rkey(), reinterpret_cast<uint64_t>(windows[r].data()),
-           setup.path == Path::ipc ? reinterpret_cast<uint8_t*>(windows[r].data()) : nullptr});
+           setup.path == Path::ipc ? reinterpret_cast<uint8_t*>(windows[r].data()) : nullptr,
+           flag_regions[r]->rkey()});
     }
     for (uint32_t q = 0; q < setup.queues; ++q) {
       for (uint32_t r = 0; r < setup.ranks; ++r) connect(r, setup.qp);
@@ -101,6 +103,7 @@ class ChannelFixture {
   std::vector<std::vector<uint64_t>> windows;
   std::vector<std::unique_ptr<Nic>> nics;
   std::vector<std::unique_ptr<MemoryRegion>> regions;
+  std::vector<std::unique_ptr<MemoryRegion>> flag_regions;
   std::vector<ChannelPeer> peers;
   std::vector<std::unique_ptr<QueuePair>> queue_pairs;  // rank 0's, `queue * ranks + peer`
   std::vector<std::unique_ptr<QueuePair>> far_ends;

@@ -50,14 +50,26 @@ TEST_CASE("fabric settings: Ringer's variables before NCCL's before defaults", "
   CHECK(both.timeout.origin == "RINGER_IB_TIMEOUT");
   CHECK(read({{"RINGER_IB_QUEUES", "devx"}}).queues.value == QueueMaking::devx);
   CHECK(read({{"RINGER_IB_DOORBELLS", "cpu"}}).doorbells.value == DoorbellWay::cpu);
+  CHECK(read({{"RINGER_IB_REGISTRATION", "dmabuf"}}).registration.value == Registration::dmabuf);
+  CHECK(read({{"RINGER_IB_QUEUE_MEMORY", "gpu"}}).queue_memory.value == QueueMemory::near);
+  const FabricSettings ordered = read({{"NCCL_IB_PCI_RELAXED_ORDERING", "0"}});
+  CHECK(ordered.relaxed_ordering.value == RelaxedOrdering::off);
   CHECK(describe(both).find("timeout 5 (RINGER_IB_TIMEOUT)") != std::string::npos);
+  CHECK(describe(ordered).find("relaxed ordering 0 (NCCL_IB_PCI_RELAXED_ORDERING)") !=
+        std::string::npos);
 }
 
 TEST_CASE("fabric settings: a value out of its range is refused by its variable", "[settings]") {
-  const std::pair<const char*, const char*> wrong[] = {
-      {"RINGER_IB_TIMEOUT", "32"}, {"NCCL_IB_SL", "16"},   {"NCCL_IB_TC", "x"},
-      {"NCCL_IB_RETRY_CNT", ""},   {"NCCL_IB_PKEY", "-1"}, {"RINGER_IB_QUEUES", "gpu"},
-      {"NCCL_IB_GID_INDEX", "-2"}, {"NCCL_IB_TC", "1 2"}};
+  const std::pair<const char*, const char*> wrong[] = {{"RINGER_IB_TIMEOUT", "32"},
+                                                       {"NCCL_IB_SL", "16"},
+                                                       {"NCCL_IB_TC", "x"},
+                                                       {"NCCL_IB_RETRY_CNT", ""},
+                                                       {"NCCL_IB_PKEY", "-1"},
+                                                       {"RINGER_IB_QUEUES", "gpu"},
+                                                       {"NCCL_IB_GID_INDEX", "-2"},
+                                                       {"NCCL_IB_TC", "1 2"},
+                                                       {"RINGER_IB_REGISTRATION", "peermem"},
+                                                       {"NCCL_IB_PCI_RELAXED_ORDERING", "3"}};
   for (const auto& [name, value] : wrong) {
     CAPTURE(name, value);
     std::string text;

@@ -228,6 +228,32 @@ TEST_CASE("a channel delivers the same over every path", "[channel]") {
   CHECK(f.violations() == "");
 }
 
+TEST_CASE("flags go by the key whose writes come after all others", "[channel]") {
+  constexpr uint32_t kOtherKey = 0x5500;
+  ChannelSetup setup;
+  setup.path = GENERATE(Path::ibgda, Path::fifo);
+  const bool flags_have_it = GENERATE(false, true);
+  ChannelFixture f(setup);
+  (flags_have_it ? f.peers[1].rkey : f.peers[1].flag_rkey) ^= kOtherKey;
+  auto channel = f.channel();
+  SECTION("a stored flag") {
+    REQUIRE(channel.put_flag(0, 1, 8, 7, kSilent, f.soon()).ok());
+    CHECK(channel.flush(0, 1, f.soon()).ok() == flags_have_it);
+    CHECK((f.windows[1][1] == 7) == flags_have_it);
+  }
+  SECTION("an added flag") {
+    REQUIRE(channel.add_flag(0, 1, 8, 7, kSilent, f.soon()).ok());
+    CHECK(channel.flush(0, 1, f.soon()).ok() == flags_have_it);
+    CHECK((f.windows[1][1] == 7) == flags_have_it);
+  }
+  SECTION("data") {
+    f.windows[0][ChannelFixture::kSourceWord] = 42;
+    REQUIRE(channel.put(0, 1, 8, ChannelFixture::kSourceWord * 8, 8, kSilent, f.soon()).ok());
+    CHECK(channel.flush(0, 1, f.soon()).ok() != flags_have_it);
+    CHECK((f.windows[1][1] == 42) != flags_have_it);
+  }
+}
+
 // Bug class R1: the reason must stay readable however often it is asked for.
 TEST_CASE("a channel goes on naming the error of a dead peer", "[channel]") {
   ChannelSetup setup;

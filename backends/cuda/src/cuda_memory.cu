@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstring>
 
+#include <cuda.h>
 #include <ringer/cuda/check.cuh>
 #include <ringer/cuda/cuda_memory.hpp>
 
@@ -68,6 +69,21 @@ class CudaMemory : public KernelMemory {
   void read(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
   bool host_reachable() const override { return false; }
 
+  // The driver exports whole pages of the host; what stands beside the range is not registered.
+  DmaBuf export_dmabuf(const void* at, size_t bytes) override {
+    const DeviceScope scope(device_);
+    const ExportRange export_range = find_export_range();
+    if (export_range == nullptr) return {};
+    const auto address = reinterpret_cast<uintptr_t>(at);
+    const uintptr_t first = address / kHostPage * kHostPage;
+    const uintptr_t end = (address + bytes + kHostPage - 1) / kHostPage * kHostPage;
+    int fd = -1;
+    const CUresult error = export_range(&fd, first, end - first,
+                                        CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0);
+    if (error != CUDA_SUCCESS) return {};
+    return {fd, address - first};
+  }
+
   // Not the host's own domain: neither kind opens the other's windows.
   uint64_t sharing_domain() const override {
     return windows_ == WindowPlacement::gpu ? host_identity() ^ kCudaDomain : 0;
@@ -131,11 +147,30 @@ class CudaMemory : public KernelMemory {
   }
 
  private:
+  using ExportRange = CUresult (*)(void*, CUdeviceptr, size_t, CUmemRangeHandleType,
+                                   unsigned long long);
+  static constexpr size_t kHostPage = 4096;
+
+  // Part of the driver, which is not linked with. Null: it is too old.
+  static ExportRange find_export_range() {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result;
+    constexpr unsigned kSince = 11070;
+    const cudaError_t error = cudaGetDriverEntryPointByVersion(
+        "cuMemGetHandleForAddressRange", &found, kSince, cudaEnableDefault, &result);
+    if (error != cudaSuccess || result != cudaDriverEntryPointSuccess) {
+      cudaGetLastError();
+      return nullptr;
+    }
+    return reinterpret_cast<ExportRange>(found);
+  }
+
   static constexpr uint64_t kCudaDomain = 0x63756461;  // "cuda"
 
   bool on_gpu(MemoryUse use) const {
     const bool window = use == MemoryUse::window || use == MemoryUse::shared_window;
-    return use == MemoryUse::kernel || (window && windows_ == WindowPlacement::gpu);
+    return use == MemoryUse::kernel || use == MemoryUse::near_queue ||
+           (window && windows_ == WindowPlacement::gpu);
   }
 
   void copy(void* to, const void* from, size_t bytes) {

@@ -5,6 +5,9 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <vector>
+
+#include "registered_memory.hpp"
 
 namespace ringer::mlx5 {
 
@@ -54,18 +57,19 @@ void DevxQueuePair::lay_out() {
   const uint32_t wqebbs = config_.sq_wqebbs;
   cq_at_ = kRecordBytes;
   sq_at_ = cq_at_ + size_t{wqebbs} * sizeof(Cqe);
-  block_ = KernelArray<uint8_t>(memory_, sq_at_ + size_t{wqebbs} * kWqebbBytes, MemoryUse::queue);
-  auto* cqes = reinterpret_cast<Cqe*>(block_.data() + cq_at_);
-  for (uint32_t i = 0; i < wqebbs; ++i) cqes[i].tail = kInvalidCqeTail;
-  mlx5dv_devx_umem* umem = device_->core.register_umem(device_->context, block_.data(),
-                                                       block_.size(), IBV_ACCESS_LOCAL_WRITE);
-  if (umem == nullptr) fail("mlx5dv_devx_umem_reg", device_->name(), errno);
-  memory_of_queues_ = {umem, device_->core.deregister_umem};
+  near_queue_ = device_->settings.queue_memory.value == QueueMemory::near;
+  block_ = KernelArray<uint8_t>(memory_, sq_at_ + size_t{wqebbs} * kWqebbBytes,
+                                near_queue_ ? MemoryUse::near_queue : MemoryUse::queue);
+  Cqe unused{};
+  unused.tail = kInvalidCqeTail;
+  const std::vector<Cqe> cqes(wqebbs, unused);
+  memory_.write(block_.data() + cq_at_, cqes.data(), cqes.size() * sizeof(Cqe));
+  memory_of_queues_ = register_queue_memory(*device_, memory_, block_.data(), block_.size());
   view_.sq_wqebbs = wqebbs;
   view_.cq_mode = config_.cq_mode;
   view_.cq_cqes = view_.cq_mode == CqMode::collapsed ? 1 : wqebbs;
   view_.sq = block_.data() + sq_at_;
-  view_.cq = cqes;
+  view_.cq = block_.data() + cq_at_;
   view_.dbr = reinterpret_cast<Be32*>(block_.data() + records_at_);
   view_.cq_dbr = view_.dbr + 2;
 }

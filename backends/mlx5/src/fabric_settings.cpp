@@ -34,17 +34,31 @@ void read_number(const Lookup& lookup, const char* name, int min, int max, Sourc
   number = {static_cast<int>(value), text.origin};
 }
 
-const char* word_of(QueueMaking queues) {
-  return queues == QueueMaking::verbs ? "verbs" : queues == QueueMaking::devx ? "devx" : "auto";
-}
-
-const char* word_of(DoorbellWay doorbells) {
-  return doorbells == DoorbellWay::gpu ? "gpu" : doorbells == DoorbellWay::cpu ? "cpu" : "auto";
-}
-
 template <class T>
-void read_choice(const Lookup& lookup, const char* name,
-                 std::initializer_list<std::pair<const char*, T>> choices, Sourced<T>& choice) {
+struct Word {
+  const char* word;
+  T value;
+};
+constexpr Word<QueueMaking> kQueues[] = {
+    {"auto", QueueMaking::automatic}, {"verbs", QueueMaking::verbs}, {"devx", QueueMaking::devx}};
+constexpr Word<DoorbellWay> kDoorbells[] = {
+    {"auto", DoorbellWay::automatic}, {"gpu", DoorbellWay::gpu}, {"cpu", DoorbellWay::cpu}};
+constexpr Word<Registration> kRegistrations[] = {{"auto", Registration::automatic},
+                                                 {"dmabuf", Registration::dmabuf},
+                                                 {"address", Registration::address}};
+constexpr Word<QueueMemory> kQueueMemories[] = {{"host", QueueMemory::host},
+                                                {"gpu", QueueMemory::near}};
+constexpr Word<RelaxedOrdering> kOrderings[] = {
+    {"0", RelaxedOrdering::off}, {"1", RelaxedOrdering::on}, {"2", RelaxedOrdering::automatic}};
+
+template <class T, size_t kWords>
+const char* word_of(const Word<T> (&words)[kWords], T value) {
+  return std::find_if(words, words + kWords, [&](const auto& w) { return w.value == value; })->word;
+}
+
+template <class T, size_t kWords>
+void read_choice(const Lookup& lookup, const char* name, const Word<T> (&choices)[kWords],
+                 Sourced<T>& choice) {
   const Sourced<std::string> text = read_text(lookup, name);
   if (text.origin == "default") return;
   std::string known;
@@ -156,15 +170,11 @@ FabricSettings read_fabric_settings(const Lookup& lookup) {
   read_number(lookup, "PKEY", 0, 65535, s.pkey_index);
   read_number(lookup, "TIMEOUT", 0, 31, s.timeout);
   read_number(lookup, "RETRY_CNT", 0, 7, s.retry_count);
-  read_choice<QueueMaking>(lookup, "QUEUES",
-                           {{"auto", QueueMaking::automatic},
-                            {"verbs", QueueMaking::verbs},
-                            {"devx", QueueMaking::devx}},
-                           s.queues);
-  read_choice<DoorbellWay>(
-      lookup, "DOORBELLS",
-      {{"auto", DoorbellWay::automatic}, {"gpu", DoorbellWay::gpu}, {"cpu", DoorbellWay::cpu}},
-      s.doorbells);
+  read_choice(lookup, "QUEUES", kQueues, s.queues);
+  read_choice(lookup, "DOORBELLS", kDoorbells, s.doorbells);
+  read_choice(lookup, "REGISTRATION", kRegistrations, s.registration);
+  read_choice(lookup, "QUEUE_MEMORY", kQueueMemories, s.queue_memory);
+  read_choice(lookup, "PCI_RELAXED_ORDERING", kOrderings, s.relaxed_ordering);
   return s;
 }
 
@@ -212,8 +222,12 @@ std::string describe(const FabricSettings& s) {
   line("pkey index", std::to_string(s.pkey_index.value), s.pkey_index.origin);
   line("timeout", std::to_string(s.timeout.value), s.timeout.origin);
   line("retry count", std::to_string(s.retry_count.value), s.retry_count.origin);
-  line("queues", word_of(s.queues.value), s.queues.origin);
-  line("doorbells", word_of(s.doorbells.value), s.doorbells.origin);
+  line("queues", word_of(kQueues, s.queues.value), s.queues.origin);
+  line("doorbells", word_of(kDoorbells, s.doorbells.value), s.doorbells.origin);
+  line("registration", word_of(kRegistrations, s.registration.value), s.registration.origin);
+  line("queue memory", word_of(kQueueMemories, s.queue_memory.value), s.queue_memory.origin);
+  line("relaxed ordering", word_of(kOrderings, s.relaxed_ordering.value),
+       s.relaxed_ordering.origin);
   return text;
 }
 

@@ -1,45 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cerrno>
+#include <bit>
 
 #include <ringer/mlx5/mlx5_backend.hpp>
 
 #include "devx_queue_pair.hpp"
+#include "registered_memory.hpp"
 #include "verbs_queue_pair.hpp"
 
 namespace ringer::mlx5 {
 
 namespace {
-
-class Mlx5MemoryRegion : public MemoryRegion {
- public:
-  Mlx5MemoryRegion(std::shared_ptr<Device> device, void* address, size_t bytes, uint32_t rights)
-      : device_(std::move(device)) {
-    ibv_mr* mr = device_->core.reg_mr(device_->pd, address, bytes, flags_of(rights));
-    if (mr == nullptr) {
-      fail("ibv_reg_mr of " + std::to_string(bytes) + " bytes", device_->name(), errno);
-    }
-    mr_ = {mr, device_->core.dereg_mr};
-  }
-  uint32_t lkey() const override { return mr_->lkey; }
-  uint32_t rkey() const override { return mr_->rkey; }
-
- private:
-  static int flags_of(uint32_t rights) {
-    int flags = 0;
-    if ((rights & access::local_write) != 0) flags |= IBV_ACCESS_LOCAL_WRITE;
-    if ((rights & access::remote_write) != 0) flags |= IBV_ACCESS_REMOTE_WRITE;
-    if ((rights & access::remote_read) != 0) flags |= IBV_ACCESS_REMOTE_READ;
-    if ((rights & access::remote_atomic) != 0) flags |= IBV_ACCESS_REMOTE_ATOMIC;
-    // What peers may write, the provider wants writable here, too.
-    if ((rights & (access::remote_write | access::remote_atomic)) != 0) {
-      flags |= IBV_ACCESS_LOCAL_WRITE;
-    }
-    return flags;
-  }
-
-  std::shared_ptr<Device> device_;
-  Owned<ibv_mr> mr_;
-};
 
 class Mlx5Nic : public Nic {
  public:
@@ -54,9 +24,9 @@ class Mlx5Nic : public Nic {
             a.atomic_cap != IBV_ATOMIC_NONE,
             false};
   }
-  std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes,
-                                                uint32_t rights) override {
-    return std::make_unique<Mlx5MemoryRegion>(device_, address, bytes, rights);
+  std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes, uint32_t rights,
+                                                KernelMemory* memory) override {
+    return std::make_unique<RegisteredMemory>(device_, address, bytes, rights, memory);
   }
   std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {
     if (by_firmware(config)) return std::make_unique<DevxQueuePair>(device_, config);
@@ -68,8 +38,9 @@ class Mlx5Nic : public Nic {
     const QueueMaking making = device_->settings.queues.value;
     if (making == QueueMaking::verbs) return false;
     const bool far = config.kernels != nullptr && !config.kernels->host_reachable();
-    const bool wanted = config.rq_wqes == 0 &&
-                        (config.cq_mode == CqMode::collapsed || far || making == QueueMaking::devx);
+    const bool near = device_->settings.queue_memory.value == QueueMemory::near;
+    const bool wanted = config.rq_wqes == 0 && (config.cq_mode == CqMode::collapsed || far || near ||
+                                                making == QueueMaking::devx);
     if (making == QueueMaking::devx && !device_->firmware_commands) {
       throw BackendError("create_queue_pair on " + device_->name() +
                          ": this user or device has no firmware commands (DEVX)");

@@ -77,6 +77,11 @@ uint64_t RawQueuePair::outstanding(Status& status) {
 uint64_t RawQueuePair::completed(const SqState& heads) const {
   const auto tail_at = [&](uint64_t index) {
     const Cqe& cqe = static_cast<const Cqe*>(view_.cq)[slot_of(index, view_.cq_cqes)];
+    if (near_queue_) {
+      Be32 word;
+      memory_.read(&word, &cqe.tail, sizeof(word));
+      return CqeTail::of(word);
+    }
     // pairs with the NIC's CQE write
     return CqeTail::of({HostPlatform{}.load<Scope::sys, Order::acquire>(&cqe.tail.raw)});
   };

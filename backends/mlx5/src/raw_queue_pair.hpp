@@ -38,6 +38,7 @@ class RawQueuePair : public QueuePair {
   QueuePairConfig config_;
   KernelMemory& memory_;
   DeviceQp view_{};
+  bool near_queue_ = false;  // the rings are where only read() and write() reach them
 
  private:
   SqState read_heads() const;

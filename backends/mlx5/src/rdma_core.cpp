@@ -43,7 +43,8 @@ RdmaCore load_all() {
   find(verbs, "_ibv_query_gid_ex", core.query_gid_ex);
   find(verbs, "ibv_alloc_pd", core.alloc_pd);
   find(verbs, "ibv_dealloc_pd", core.dealloc_pd);
-  find(verbs, "ibv_reg_mr", core.reg_mr);
+  find(verbs, "ibv_reg_mr_iova2", core.reg_mr_iova2);
+  find(verbs, "ibv_reg_dmabuf_mr", core.reg_dmabuf_mr);
   find(verbs, "ibv_dereg_mr", core.dereg_mr);
   find(verbs, "ibv_destroy_cq", core.destroy_cq);
   find(verbs, "ibv_create_qp", core.create_qp);
@@ -58,7 +59,7 @@ RdmaCore load_all() {
   find(mlx5, "mlx5dv_devx_alloc_uar", core.alloc_uar);
   find(mlx5, "mlx5dv_devx_free_uar", core.free_uar);
   find(mlx5, "mlx5dv_devx_query_eqn", core.query_eqn);
-  find(mlx5, "mlx5dv_devx_umem_reg", core.register_umem);
+  find(mlx5, "mlx5dv_devx_umem_reg_ex", core.register_umem);
   find(mlx5, "mlx5dv_devx_umem_dereg", core.deregister_umem);
   find(mlx5, "mlx5dv_devx_obj_create", core.create_object);
   find(mlx5, "mlx5dv_devx_obj_modify", core.modify_object);

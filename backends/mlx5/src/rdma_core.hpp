@@ -21,7 +21,8 @@ struct RdmaCore {
   decltype(&_ibv_query_gid_ex) query_gid_ex;
   decltype(&ibv_alloc_pd) alloc_pd;
   decltype(&ibv_dealloc_pd) dealloc_pd;
-  ibv_mr* (*reg_mr)(ibv_pd*, void*, size_t, int);
+  decltype(&ibv_reg_mr_iova2) reg_mr_iova2;
+  decltype(&ibv_reg_dmabuf_mr) reg_dmabuf_mr;
   decltype(&ibv_dereg_mr) dereg_mr;
   decltype(&ibv_destroy_cq) destroy_cq;
   decltype(&ibv_create_qp) create_qp;
@@ -36,7 +37,7 @@ struct RdmaCore {
   decltype(&mlx5dv_devx_alloc_uar) alloc_uar;
   decltype(&mlx5dv_devx_free_uar) free_uar;
   decltype(&mlx5dv_devx_query_eqn) query_eqn;
-  decltype(&mlx5dv_devx_umem_reg) register_umem;
+  decltype(&mlx5dv_devx_umem_reg_ex) register_umem;
   decltype(&mlx5dv_devx_umem_dereg) deregister_umem;
   decltype(&mlx5dv_devx_obj_create) create_object;
   decltype(&mlx5dv_devx_obj_modify) modify_object;

@@ -237,8 +237,9 @@ class SoftNic : public Nic {
             config.atomics,
             true};
   }
-  std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes,
-                                                uint32_t rights) override {
+  // Within a process addresses are enough.
+  std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes, uint32_t rights,
+                                                KernelMemory* /*memory*/) override {
     return std::make_unique<SoftMemoryRegion>(nic_, address, bytes, rights);
   }
   std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {

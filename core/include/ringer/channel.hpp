@@ -20,6 +20,8 @@ struct ChannelPeer {
   uint32_t rkey;
   uint64_t base;    ///< the window's address at the peer
   uint8_t* mapped;  ///< the window in our address space; null unless the path is IPC
+  /// For flags: writes by it come after those by `rkey`, whose order PCIe may relax.
+  uint32_t flag_rkey;
 };
 
 /// Everything a channel is made of, as plain data for the device. Queue pair (queue, peer) stands
@@ -52,6 +54,7 @@ inline constexpr uint32_t kChannelStamp = layout_hash({kDeviceQpStamp,
                                                        offsetof(ChannelPeer, rkey),
                                                        offsetof(ChannelPeer, base),
                                                        offsetof(ChannelPeer, mapped),
+                                                       offsetof(ChannelPeer, flag_rkey),
                                                        sizeof(DeviceFifo),
                                                        offsetof(DeviceFifo, depth),
                                                        offsetof(DeviceFifo, state),
@@ -113,7 +116,7 @@ class Channel {
         return {};
       case Path::ibgda:
         return endpoint(queue, peer)
-            .put_inline(value, remote(peer, remote_offset), flags, limit)
+            .put_inline(value, remote_flag(peer, remote_offset), flags, limit)
             .status;
       case Path::fifo:
         return fifo(queue, peer)
@@ -136,7 +139,7 @@ class Channel {
             .fetch_add(
                 add,
                 {reinterpret_cast<uint64_t>(t_.window) + t_.atomic_result_offset, t_.window_lkey},
-                remote(peer, remote_offset), flags, limit)
+                remote_flag(peer, remote_offset), flags, limit)
             .status;
       case Path::fifo:
         return fifo(queue, peer).push(FifoOp::add_value, queue, peer, remote_offset, add, 8, limit);
@@ -199,6 +202,9 @@ class Channel {
   }
   RINGER_HD RemoteRef remote(uint32_t peer, uint64_t offset) const {
     return {t_.peers[peer].base + offset, t_.peers[peer].rkey};
+  }
+  RINGER_HD RemoteRef remote_flag(uint32_t peer, uint64_t offset) const {
+    return {t_.peers[peer].base + offset, t_.peers[peer].flag_rkey};
   }
 
   P p_;

@@ -42,6 +42,9 @@ inline constexpr uint32_t remote_write = 2;
 inline constexpr uint32_t remote_read = 4;
 inline constexpr uint32_t remote_atomic = 8;
 inline constexpr uint32_t all = 15;
+/// PCIe may let a NIC's writes to this memory overtake each other (IBV_ACCESS_RELAXED_ORDERING). A
+/// write by a key without it comes after all of them.
+inline constexpr uint32_t relaxed_order = 16;
 }  // namespace access
 
 /// A registered range. Unregistered when destroyed.
@@ -130,8 +133,10 @@ class Nic {
  public:
   virtual ~Nic() = default;
   virtual NicCaps caps() const = 0;
+  /// `memory` is what the range was allocated from; null: the host's.
   virtual std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes,
-                                                        uint32_t access) = 0;
+                                                        uint32_t access,
+                                                        KernelMemory* memory = nullptr) = 0;
   virtual std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) = 0;
 };
 

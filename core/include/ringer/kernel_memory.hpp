@@ -16,6 +16,7 @@ enum class MemoryUse : uint32_t {
   window,         ///< payload and flags: written by peers and NICs, read by this rank's kernels
   shared_window,  ///< a window that other processes may open
   queue,          ///< rings, records, completion queues, doorbells: of kernels, NIC and host
+  near_queue,     ///< the same as near to the kernels as can be: the host uses read() and write()
   kernel,         ///< touched by this rank's kernels only, while they run
 };
 
@@ -23,6 +24,12 @@ enum class MemoryUse : uint32_t {
 /// the kind of memory that they come from.
 struct WindowHandle {
   std::array<std::byte, 64> bytes;
+};
+
+/// Where a NIC finds memory that the host does not reach, as a dma-buf.
+struct DmaBuf {
+  int fd = -1;          ///< of whoever asked, who closes it; -1: there is none
+  uint64_t offset = 0;  ///< of the range in it
 };
 
 /// Allocates memory for one rank's kernels. Not on the way of a put; throws BackendError.
@@ -37,6 +44,10 @@ class KernelMemory {
   virtual void read(void* to, const void* from, size_t bytes) = 0;
   /// True if the host may use all of it by its address.
   virtual bool host_reachable() const = 0;
+
+  /// The dma-buf that holds `bytes` at `at`; none where a NIC reaches it by its address, or the
+  /// driver cannot export it.
+  virtual DmaBuf export_dmabuf(const void* at, size_t bytes);
 
   /// Memories with the same domain, unless it is 0, can open each other's shared windows from
   /// different processes.

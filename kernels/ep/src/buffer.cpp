@@ -34,6 +34,7 @@ Buffer::~Buffer() {
   proxies_.clear();
   queue_pairs_.clear();
   region_.reset();
+  flag_region_.reset();
   peer_windows_.reset();
 }
 
@@ -107,7 +108,9 @@ void Buffer::create_resources() {
     peer_windows_ =
         std::make_unique<PeerWindows>(memory_, window_, rank_, config_.ranks, config_.timeout_ns);
   }
-  region_ = nic_->register_memory(window_.data(), window_.size(), access::all);
+  region_ = nic_->register_memory(window_.data(), window_.size(),
+                                  access::all | access::relaxed_order, &memory_);
+  flag_region_ = nic_->register_memory(window_.data(), window_.size(), access::all, &memory_);
   queue_pairs_.resize(size_t{config_.experts_per_rank} * config_.ranks);
   QueuePairConfig config;
   config.sq_wqebbs = config_.ring_wqebbs;
@@ -146,10 +149,11 @@ void Buffer::map_windows(Exchange& exchange) {
   struct WindowFacts {
     uint64_t base;
     uint32_t rkey;
-    uint32_t reserved;
+    uint32_t flag_rkey;
     PeerWindows::Handles handles;
   };
-  WindowFacts mine{reinterpret_cast<uint64_t>(window_.data()), region_->rkey(), 0, {}};
+  WindowFacts mine{
+      reinterpret_cast<uint64_t>(window_.data()), region_->rkey(), flag_region_->rkey(), {}};
   collective_step(exchange, [&] {
     if (peer_windows_) mine.handles = peer_windows_->share();
   });
@@ -158,7 +162,8 @@ void Buffer::map_windows(Exchange& exchange) {
   for (uint32_t peer = 0; peer < config_.ranks; ++peer) {
     const Path path = path_to(peer);
     auto* mapped = path == Path::ipc ? reinterpret_cast<uint8_t*>(windows[peer].base) : nullptr;
-    peers_.push_back({path, windows[peer].rkey, windows[peer].base, mapped});
+    peers_.push_back(
+        {path, windows[peer].rkey, windows[peer].base, mapped, windows[peer].flag_rkey});
     handles.push_back(windows[peer].handles);
   }
   open_windows(exchange, handles);

@@ -88,7 +88,7 @@ void ArrivalProgram::post(const SimPlatform& p) {
 
 void ArrivalProgram::post_mapped(const SimPlatform& p) {
   World& w = *world_;
-  const ChannelPeer peer{Path::ipc, 0, 0, w.target};
+  const ChannelPeer peer{Path::ipc, 0, 0, w.target, 0};
   ChannelTable table{};
   table.peers = &peer;
   table.window = w.source;

@@ -106,9 +106,17 @@ void register_umem(Context& context, const Request& request) {
   const auto address = request.in<uint64_t>(MLX5_IB_ATTR_DEVX_UMEM_REG_ADDR);
   const auto bytes = request.in<uint64_t>(MLX5_IB_ATTR_DEVX_UMEM_REG_LEN);
   const auto access = request.in_or<uint32_t>(MLX5_IB_ATTR_DEVX_UMEM_REG_ACCESS, 0);
-  require(!request.has(MLX5_IB_ATTR_DEVX_UMEM_REG_DMABUF_FD), EOPNOTSUPP);
-  require_mapped(address, bytes, (access & IB_UVERBS_ACCESS_LOCAL_WRITE) != 0);
-  const auto& umem = context.objects.make<DevxUmem>(address, bytes);
+  const bool writable = (access & IB_UVERBS_ACCESS_LOCAL_WRITE) != 0;
+  std::unique_ptr<DevxUmem> made;
+  if (request.has(MLX5_IB_ATTR_DEVX_UMEM_REG_DMABUF_FD)) {  // the address is an offset in it
+    const int fd = request.fd(MLX5_IB_ATTR_DEVX_UMEM_REG_DMABUF_FD);
+    made = std::make_unique<DevxUmem>(std::make_unique<DmaBufMapping>(fd, address, bytes, writable),
+                                      bytes);
+  } else {
+    require_mapped(address, bytes, writable);
+    made = std::make_unique<DevxUmem>(address, bytes);
+  }
+  const auto& umem = context.objects.add(std::move(made));
   request.set_handle(MLX5_IB_ATTR_DEVX_UMEM_REG_HANDLE, umem.handle());
   request.out(MLX5_IB_ATTR_DEVX_UMEM_REG_OUT_ID, umem.handle());
 }

@@ -5,8 +5,12 @@
 #include <cinttypes>
 #include <cstdio>
 #include <memory>
+#include <string>
+#include <string_view>
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "real.hpp"
@@ -33,6 +37,37 @@ void require_mapped(uint64_t start, uint64_t bytes, bool writable) {
   }
   require(covered >= start + bytes, EFAULT);
 }
+
+namespace {
+
+bool is_dmabuf(int fd) {
+  struct stat status;
+  require(real::fstat(fd, &status) == 0, EBADF);
+  if (S_ISREG(status.st_mode)) return fcntl(fd, F_GET_SEALS) >= 0;
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  char target[64];
+  const ssize_t length = readlink(link.c_str(), target, sizeof target);
+  return length > 0 && std::string_view(target, static_cast<size_t>(length)).find("dmabuf") !=
+                           std::string_view::npos;
+}
+
+}  // namespace
+
+DmaBufMapping::DmaBufMapping(int fd, uint64_t offset, uint64_t bytes, bool writable) {
+  require(is_dmabuf(fd), EINVAL);
+  const off_t end = lseek(fd, 0, SEEK_END);
+  const uint64_t size = end < 0 ? 0 : static_cast<uint64_t>(end);
+  require(bytes != 0 && offset <= size && bytes <= size - offset, EINVAL);
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  in_page_ = offset % page;
+  mapped_bytes_ = in_page_ + bytes;
+  void* at = mmap(nullptr, mapped_bytes_, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
+                  fd, static_cast<off_t>(offset - in_page_));
+  require(at != MAP_FAILED, errno == EACCES || errno == EPERM ? EPERM : EOPNOTSUPP);
+  pages_ = static_cast<uint8_t*>(at);
+}
+
+DmaBufMapping::~DmaBufMapping() { munmap(pages_, mapped_bytes_); }
 
 void populate(uint64_t start, uint64_t bytes, bool writable) {
   require_mapped(start, bytes, writable);

@@ -70,12 +70,35 @@ void reg_mr(Context& context, const ib_uverbs_reg_mr& in, ib_uverbs_reg_mr_resp&
   out.rkey = mr.key;
 }
 
+void reg_dmabuf_mr(Context& context, const Request& request) {
+  const auto offset = request.in<uint64_t>(UVERBS_ATTR_REG_DMABUF_MR_OFFSET);
+  const auto iova = request.in<uint64_t>(UVERBS_ATTR_REG_DMABUF_MR_IOVA);
+  const auto flags = request.in<uint32_t>(UVERBS_ATTR_REG_DMABUF_MR_ACCESS_FLAGS);
+  constexpr uint32_t kAllowed = IB_UVERBS_ACCESS_LOCAL_WRITE | IB_UVERBS_ACCESS_REMOTE_WRITE |
+                                IB_UVERBS_ACCESS_REMOTE_READ | IB_UVERBS_ACCESS_REMOTE_ATOMIC |
+                                IB_UVERBS_ACCESS_RELAXED_ORDERING;
+  check_access(flags, kAllowed);
+  require((offset & kInPage) == (iova & kInPage), EINVAL);
+  auto& pd =
+      context.objects.at<ProtectionDomain>(request.handle(UVERBS_ATTR_REG_DMABUF_MR_PD_HANDLE));
+  MemoryRange range;
+  allow(range, flags);
+  range.protection_domain = pd.number;
+  range.start = iova;
+  range.bytes = request.in<uint64_t>(UVERBS_ATTR_REG_DMABUF_MR_LENGTH);
+  const int fd = request.fd(UVERBS_ATTR_REG_DMABUF_MR_FD);
+  const auto& mr = context.objects.make<DmaBufRegion>(context.nic, range, pd, fd, offset);
+  request.set_handle(UVERBS_ATTR_REG_DMABUF_MR_HANDLE, mr.handle());
+  request.out(UVERBS_ATTR_REG_DMABUF_MR_RESP_LKEY, mr.key);
+  request.out(UVERBS_ATTR_REG_DMABUF_MR_RESP_RKEY, mr.key);
+}
+
 void rereg_mr(Context& context, const ib_uverbs_rereg_mr& in, ib_uverbs_rereg_mr_resp& out,
               const WriteCall&) {
   constexpr uint32_t kKnown = kChangeTranslation | kChangePd | kChangeAccess;
   require(in.flags != 0 && (in.flags & ~kKnown) == 0, EINVAL);
   auto& mr = context.objects.at<MemoryRegionObject>(in.mr_handle);
-  require(!mr.device_memory, EINVAL);
+  require(!mr.device_memory && dynamic_cast<DmaBufRegion*>(&mr) == nullptr, EINVAL);
   MemoryRange range = mr.range;
   if ((in.flags & kChangeAccess) != 0) allow(range, in.access_flags);
   const bool moves = (in.flags & kChangeTranslation) != 0;
@@ -186,6 +209,8 @@ constexpr Method kMethods[] = {
      kNoAttributes, destroy_method<MemoryRegionObject>},
     {UVERBS_OBJECT_MR, UVERBS_METHOD_QUERY_MR, up_to(UVERBS_ATTR_QUERY_MR_RESP_IOVA), kNoAttributes,
      query_mr},
+    {UVERBS_OBJECT_MR, UVERBS_METHOD_REG_DMABUF_MR, up_to(UVERBS_ATTR_REG_DMABUF_MR_RESP_RKEY),
+     kNoAttributes, reg_dmabuf_mr},
     {UVERBS_OBJECT_MR, UVERBS_METHOD_ADVISE_MR, up_to(UVERBS_ATTR_ADVISE_MR_SGE_LIST),
      kNoAttributes, advise_mr},
     {UVERBS_OBJECT_MW, UVERBS_METHOD_MW_DESTROY, up_to(UVERBS_ATTR_DESTROY_MW_HANDLE),

@@ -6,10 +6,12 @@
 #include <memory>
 #include <mutex>
 
+#include <ringer/control_plane.hpp>
 #include <ringer/sim/nic.hpp>
 
 #include "bar.hpp"
 #include "events.hpp"
+#include "memory_map.hpp"
 #include "object_table.hpp"
 
 namespace ringer::sim::verbs {
@@ -58,6 +60,21 @@ class MemoryRegionObject : public MemoryKey {
       : MemoryKey(nic, nic.register_range(memory), domain), range(memory), device_memory(in) {}
   MemoryRange range;
   const Use<DeviceMemory> device_memory;  ///< or null: it is the application's
+};
+
+/// A region in a dma-buf: the mapping outlives the key.
+class DmaBufRegion : private DmaBufMapping, public MemoryRegionObject {
+ public:
+  DmaBufRegion(Nic& nic, const MemoryRange& wanted, ProtectionDomain& domain, int fd,
+               uint64_t offset)
+      : DmaBufMapping(fd, offset, wanted.bytes, (wanted.access & access::local_write) != 0),
+        MemoryRegionObject(nic, at(data(), wanted), domain) {}
+
+ private:
+  static MemoryRange at(uint8_t* host, MemoryRange memory) {
+    memory.host = host;
+    return memory;
+  }
 };
 
 class MemoryWindow : public MemoryKey {

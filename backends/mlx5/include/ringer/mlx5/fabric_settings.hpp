@@ -31,6 +31,22 @@ enum class DoorbellWay {
   cpu,        ///< a host thread, on their behalf
 };
 
+/// How memory that the host does not reach is registered.
+enum class Registration {
+  automatic,  ///< as a dma-buf; where that fails, by its address
+  dmabuf,
+  address,  ///< which the kernel understands with nvidia-peermem
+};
+
+/// Where queues made by firmware commands lie.
+enum class QueueMemory {
+  host,  ///< kernels, NIC and host reach it alike
+  near,  ///< with the kernels: on a GPU, in its memory
+};
+
+/// Whether PCIe may reorder writes to memory that was registered for that.
+enum class RelaxedOrdering { off, on, automatic };
+
 /// Variables RINGER_IB_X; where that is not set, NCCL_IB_X.
 struct FabricSettings {
   /// HCA: names by prefix, comma separated, each with :port if wanted; "^" excludes, "=" is exact.
@@ -43,6 +59,10 @@ struct FabricSettings {
   Sourced<int> retry_count{7, "default"};    ///< RETRY_CNT
   Sourced<QueueMaking> queues;               ///< QUEUES: auto, verbs, devx
   Sourced<DoorbellWay> doorbells;            ///< DOORBELLS: auto, gpu, cpu
+  Sourced<Registration> registration;        ///< REGISTRATION: auto, dmabuf, address
+  Sourced<QueueMemory> queue_memory;         ///< QUEUE_MEMORY: host, gpu
+  /// PCI_RELAXED_ORDERING: 0, 1, 2 (auto: where the kernel knows it)
+  Sourced<RelaxedOrdering> relaxed_ordering{RelaxedOrdering::automatic, "default"};
 };
 
 /// `lookup` is getenv, or a test's. Errors: BackendError for a value that is out of its range.

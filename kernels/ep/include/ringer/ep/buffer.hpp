@@ -92,7 +92,8 @@ class Buffer {
   std::unique_ptr<Nic> nic_;
   KernelArray<uint8_t> window_;
   std::unique_ptr<PeerWindows> peer_windows_;  // null if there are no such peers
-  std::unique_ptr<MemoryRegion> region_;
+  std::unique_ptr<MemoryRegion> region_;       // payload: writes may be reordered
+  std::unique_ptr<MemoryRegion> flag_region_;  // the same window, for flags
   std::vector<std::unique_ptr<QueuePair>> queue_pairs_;  // [queue * ranks + peer]; null on IPC
   std::vector<ChannelPeer> peers_;
   std::vector<std::unique_ptr<FifoRing>> rings_;
