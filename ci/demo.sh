@@ -5,12 +5,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if [ "${RINGER_CI_SKIP_DEPS:-0}" != 1 ]; then ci/install_deps.sh --minimal; fi
+if [ "${RINGER_CI_SKIP_DEPS:-0}" != 1 ]; then
+  echo "== installing what it is built with"
+  ci/install_deps.sh --minimal
+fi
 
 launcher=()
 if command -v ccache > /dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
 mkdir -p build/demo
-echo "== building the ringer command (log: build/demo/log.txt)"
+echo "== building the ringer command: minutes on two cores (log: build/demo/log.txt)"
 if ! { cmake -G Ninja -S . -B build/demo -DCMAKE_BUILD_TYPE=Release -DRINGER_TESTS=OFF \
          -DRINGER_BENCH=OFF -DRINGER_CUDA=OFF -DRINGER_MPI=OFF "${launcher[@]}" &&
        cmake --build build/demo --target ringer ringer_first_put -j "$(nproc)"; } \

@@ -47,6 +47,32 @@ done
 unset RINGER_IB_QUEUES
 [ -n "$mpirun" ] || echo "SKIPPED: four processes: there is no mpirun"
 
+# Each rank takes the NIC below its GPU's switch, in a recorded node that has them crosswise.
+node=$(mktemp -d)
+trap 'rm -rf "$node"' EXIT
+device() {  # <path below sys/devices> <vendor> <class> [HCA]
+  mkdir -p "$node/sys/devices/$1" "$node/sys/bus/pci/devices"
+  echo "$2" > "$node/sys/devices/$1/vendor"
+  echo "$3" > "$node/sys/devices/$1/class"
+  ln -s "../../../devices/$1" "$node/sys/bus/pci/devices/$(basename "$1")"
+  [ $# -lt 4 ] || { mkdir -p "$node/sys/class/infiniband/$4" && ln -s "../../../devices/$1" "$node/sys/class/infiniband/$4/device"; }
+}
+device pci0000:10/0000:10:01.0/0000:11:00.0 0x10de 0x030200
+device pci0000:10/0000:10:01.0/0000:11:01.0 0x15b3 0x020700 mlx5_1
+device pci0000:20/0000:20:01.0/0000:21:00.0 0x10de 0x030200
+device pci0000:20/0000:20:01.0/0000:21:01.0 0x15b3 0x020700 mlx5_0
+found=$("$ringer" run --devices 2 -- "$ringer" ep --backend mlx5 --ranks 2 --path ibgda --iters 1 \
+  --tokens 8 --hidden 128 --topology "$node" 2>&1)
+for line in "rank 0 on mlx5_1:1 (active, same PCIe switch as GPU 0000:11:00.0)" \
+  "rank 1 on mlx5_0:1 (active, same PCIe switch as GPU 0000:21:00.0)" "RESULT OK"; do
+  if grep -qF "$line" <<< "$found"; then
+    passed=$((passed + 1))
+  else
+    printf 'FAILED: no "%s" in\n%s\n' "$line" "$found"
+    failed=$((failed + 1))
+  fi
+done
+
 # The environment that it needs is named where it is missing.
 if "$ringer" ep --backend mlx5 --ranks 2 > /dev/null 2>&1 && [ ! -e /sys/class/infiniband ]; then
   echo "FAILED: --backend mlx5 runs without a device"

@@ -158,6 +158,22 @@ test_nothing_left() {
   judge_news SIGTERM
 }
 
+# The command of a run that is killed ends with it, and its directory goes when the next one begins.
+test_killed_run() {
+  local status
+  begin asleep sleep 1000
+  kill -KILL "$runner"
+  wait "$runner" 2> /dev/null
+  await "$kill_limit" ended "$command"
+  status=$?
+  judge "the command ends with a killed run" "$status"
+  [ "$status" = 0 ] || kill -9 "$command"
+  [ "$(ls "$TMPDIR" | grep -c '^ringer-run-')" = 1 ]
+  judge "a killed run leaves its directory" $?
+  "$ringer" run -- true
+  judge_news "the next run"
+}
+
 have_pyverbs() {
   "$python" -c 'import pyverbs' 2> /dev/null && return
   echo "SKIPPED: $1: python3-pyverbs is not installed"
@@ -220,6 +236,7 @@ test_other_users() {
 
 before=$(left_behind)
 test_nothing_left
+test_killed_run
 test_programs
 test_other_users
 test_killed_peers

@@ -12,15 +12,16 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <ringer/sim/verbs_host.hpp>
 #include <ringer/sim/verbs_identity.hpp>
-#include <ringer/sim/verbs_tree.hpp>
 
 #include "bench_settings.hpp"
 #include "cli.hpp"
+#include "device_tree.hpp"
 #include "routing.hpp"
 #include "settings.hpp"
 
@@ -57,29 +58,6 @@ fs::path find_library() {
   throw BackendError(
       fmt::format("{} is not beside this program; {} can name it", kLibrary, kLibraryVariable));
 }
-
-/// A directory of its own with the devices' files, gone when the command is.
-class DeviceTree {
- public:
-  DeviceTree(uint32_t devices, uint32_t ports, sim::LinkLayer link) {
-    std::string pattern = (fs::temp_directory_path() / "ringer-run-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) {
-      throw std::system_error(errno, std::generic_category(), "cannot make " + pattern);
-    }
-    root_ = pattern;
-    sim::verbs::write_device_tree(root_, devices, ports, link);
-  }
-  ~DeviceTree() {
-    std::error_code ignored;
-    fs::remove_all(root_, ignored);
-  }
-  DeviceTree(const DeviceTree&) = delete;
-  DeviceTree& operator=(const DeviceTree&) = delete;
-  const fs::path& root() const { return root_; }
-
- private:
-  fs::path root_;
-};
 
 void set_variable(const char* name, const std::string& value) { setenv(name, value.c_str(), 1); }
 
@@ -137,6 +115,12 @@ class SignalRelay {
   std::array<struct sigaction, kRelayed.size()> before_{};
 };
 
+// Whoever is killed in its stead should not leave it running.
+void end_with_parent(pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != parent) raise(SIGTERM);  // it has been killed already
+}
+
 // Does not return.
 void become(std::vector<std::string>& words) {
   std::vector<char*> arguments;
@@ -144,7 +128,8 @@ void become(std::vector<std::string>& words) {
   arguments.push_back(nullptr);
   execvp(arguments[0], arguments.data());
   const int error = errno;
-  fmt::print(stderr, "ringer: cannot run '{}': {}\n", words[0], std::strerror(error));
+  fmt::print(stderr, "ringer: cannot run '{}': {}\n{}\n", words[0], std::strerror(error),
+             "name a program that is on the path, or one by its path");
   _exit(error == ENOENT ? kExitNotFound : kExitCannotRun);
 }
 
@@ -161,11 +146,11 @@ class RunCommand : public Command {
   explicit RunCommand(CLI::App& app)
       : app_(app.add_subcommand("run", "Run a command that finds emulated HCAs")),
         settings_(*app_, "RINGER_") {
-    settings_.add("devices", "N", "1", "HCAs: mlx5_0 and up", "Devices");
-    settings_.add("ports", "N", "1", "Ports of each", "Devices");
+    settings_.add("devices", "N", "1", "HCAs, mlx5_0 and up: 1 to 32", "Devices");
+    settings_.add("ports", "N", "1", "Ports of each: 1 to 4", "Devices");
     settings_.add("link", "LAYER", "infiniband", "infiniband, or ethernet for RoCE v2", "Devices");
+    app_->allow_extras();
     app_->footer(
-        "ringer run [OPTIONS] -- COMMAND [ARGUMENTS]\n\n"
         "Programs that use libibverbs find ConnectX HCAs, which the software NIC emulates inside\n"
         "their processes. Exit code: the command's; 128 and up for a signal, 127 if there is no\n"
         "such command, 126 if it cannot be run.");
@@ -175,6 +160,12 @@ class RunCommand : public Command {
 
   int run(Processes& processes) override {
     require_alone(processes);
+    if (const auto extras = app_->remaining(); !extras.empty()) {
+      throw UsageError(
+          extras[0].starts_with('-')
+              ? fmt::format("run has no option {}; the command goes behind --", extras[0])
+              : fmt::format("'{}': the command goes behind --", extras[0]));
+    }
     if (command_.empty()) throw UsageError("a command to run is required, after --");
     const uint32_t devices = settings_.get("devices").number32(1, sim::VerbsHost::kMaxNics);
     const uint32_t ports = settings_.get("ports").number32(1, sim::VerbsHost::kMaxPorts);
@@ -190,10 +181,12 @@ class RunCommand : public Command {
     set_variable(sim::verbs::kPortsVariable, std::to_string(ports));
     set_variable(sim::verbs::kLinkVariable, settings_.get("link").text());
     flush_stdout();
+    const pid_t self = getpid();
     const pid_t command = fork();
     if (command < 0) throw std::system_error(errno, std::generic_category(), "fork");
     if (command == 0) {
       waits.end();
+      end_with_parent(self);
       become(command_);
     }
     const SignalRelay relay(command);

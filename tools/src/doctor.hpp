@@ -67,6 +67,7 @@ const Gid* choose_gid(const std::vector<Gid>& gids);
 
 /// How close two devices are on PCI Express.
 enum class Distance { same_switch, same_host_bridge, same_numa_node, across };
+const char* to_string(Distance distance);
 Distance distance_between(const PciDevice& a, const PciDevice& b);
 
 /// For each GPU the index of its NIC: near ones first, and no NIC twice while another of the same

@@ -127,8 +127,9 @@ void judge_devices(const NodeFacts& facts, Findings& findings) {
                         "devices unless 'rdma system' says exclusive",
                         kConnectx});
   } else {
-    findings.push_back(
-        {"hca.device", "", Level::missing, "no mlx5 HCA", "the simulation needs none", kConnectx});
+    findings.push_back({"hca.device", "", Level::missing, "no mlx5 HCA",
+                        "the simulation needs none, and 'ringer run -- COMMAND' emulates one",
+                        kConnectx});
   }
   if (const std::string rxe = devices_with(facts, "rdma_rxe"); !rxe.empty()) {
     findings.push_back({"rxe.device", "", Level::ok, "rdma_rxe devices: " + rxe, "", 0});

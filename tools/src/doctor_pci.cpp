@@ -14,8 +14,6 @@ using Findings = std::vector<Finding>;
 
 constexpr Distance kDistances[] = {Distance::same_switch, Distance::same_host_bridge,
                                    Distance::same_numa_node, Distance::across};
-constexpr const char* kDistanceNames[] = {"same PCIe switch", "same host bridge", "same NUMA node",
-                                          "another NUMA node"};
 constexpr uint32_t kFullReadRequest = 4096;
 
 // mlx5 HCAs on PCI Express; those that cannot be used only if no others are there.
@@ -49,7 +47,7 @@ void judge_pairs(const NodeFacts& facts, Findings& findings) {
     findings.push_back(
         {"pci.pair", gpu.address(), near ? Level::ok : Level::note,
          fmt::format("{}, with {} ({}, {}): {}", numa_text(gpu), hcas[pairs[i]]->name,
-                     nic.address(), numa_text(nic), kDistanceNames[static_cast<size_t>(distance)]),
+                     nic.address(), numa_text(nic), to_string(distance)),
          near ? "" : "no NIC is closer: what this GPU sends crosses sockets", 0});
   }
 }
@@ -114,6 +112,12 @@ void judge_link(const Hca& hca, Findings& findings) {
 }
 
 }  // namespace
+
+const char* to_string(Distance distance) {
+  constexpr const char* kNames[] = {"same PCIe switch", "same host bridge", "same NUMA node",
+                                    "another NUMA node"};
+  return kNames[static_cast<size_t>(distance)];
+}
 
 Distance distance_between(const PciDevice& a, const PciDevice& b) {
   const auto& pa = a.path;

@@ -64,14 +64,28 @@ std::unique_ptr<EpLauncher> EpGroup::Impl::make_launcher() {
 
 std::unique_ptr<Backend> EpGroup::Impl::make_backend() {
   std::unique_ptr<Backend> made;
+  if (options.backend == EpBackend::sim) return std::make_unique<soft::SoftBackend>(fabric);
+  NodeFacts facts;
   together(options.processes, [&] {
-    if (options.backend == EpBackend::mlx5) {
-      made = make_mlx5_backend();
-    } else {
-      made = std::make_unique<soft::SoftBackend>(fabric);
-    }
+    facts = probe_node(options.topology.empty() ? machine_root() : recorded_root(options.topology));
   });
+  const std::vector<RankPlace> all = all_values<RankPlace>(options.processes, places(facts));
+  together(options.processes, [&] { made = make_mlx5_backend(all, facts); });
   return made;
+}
+
+// Of this process's ranks.
+std::vector<RankPlace> EpGroup::Impl::places(const NodeFacts& facts) const {
+  std::vector<RankPlace> places;
+  for (uint32_t r = 0; r < options.local_ranks(); ++r) {
+    std::string gpu = launcher->gpu_address(r);
+    const size_t stands_for = options.first_rank() + r;
+    if (gpu.empty() && !options.topology.empty() && !facts.gpus.empty()) {
+      gpu = facts.gpus[stands_for % facts.gpus.size()].address();
+    }
+    places.push_back(rank_place(gpu));
+  }
+  return places;
 }
 
 // Nothing may be under way when windows go: everything posted has been waited for by some rank's

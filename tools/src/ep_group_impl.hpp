@@ -13,6 +13,7 @@
 #include "ep_memory.hpp"
 #include "ep_reference.hpp"
 #include "ep_runner.hpp"
+#include "nic_assignment.hpp"
 
 namespace ringer::tools {
 
@@ -35,6 +36,7 @@ struct EpGroup::Impl {
 
   std::unique_ptr<EpLauncher> make_launcher();
   std::unique_ptr<Backend> make_backend();
+  std::vector<RankPlace> places(const NodeFacts& facts) const;
   void set_up();
   void prepare(uint64_t iteration);
   double launch(EpOp op, ep::Phases phases);

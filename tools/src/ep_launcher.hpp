@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <ringer/ep/args.hpp>
@@ -38,6 +39,8 @@ class EpLauncher {
   virtual void share_devices() {}
   /// Memory of a rank's kernels.
   virtual KernelMemory& memory(uint32_t local_rank) = 0;
+  /// PCI address of the GPU that a rank's kernels run on; empty: on none.
+  virtual std::string gpu_address(uint32_t /*local_rank*/) const { return {}; }
   /// Runs one operation on all ranks together; returns the slowest one's microseconds, of this
   /// process's. Throws EpFailure if it cannot end.
   virtual double run(EpOp op, ep::Phases phases, const EpArgs& args) = 0;

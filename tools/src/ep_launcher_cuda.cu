@@ -95,6 +95,17 @@ class CudaLauncher : public EpLauncher {
     }
   }
 
+  std::string gpu_address(uint32_t local_rank) const override {
+    char address[16] = "";
+    check(cudaDeviceGetPCIBusId(address, sizeof(address), streams_[local_rank].device),
+          "cudaDeviceGetPCIBusId");
+    // As sysfs has it.
+    std::string text = address;
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+  }
+
   void share_devices() override {
     std::vector<DeviceId> mine;
     for (const RankStream& rank : streams_) mine.emplace_back(rank.device);

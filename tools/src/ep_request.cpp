@@ -2,6 +2,7 @@
 #include "ep_request.hpp"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -81,6 +82,15 @@ void read_shape(const Settings& settings, Exchange* processes, ep::Config& confi
   config.experts_per_rank = settings.get("experts-per-rank").number32(1, kMaxExpertsPerRank);
   config.dtype = settings.get("dtype").one_of<ep::Dtype>(
       {{"bf16", ep::Dtype::bf16}, {"fp8", ep::Dtype::fp8}, {"fp8-ue8m0", ep::Dtype::fp8_ue8m0}});
+}
+
+void read_topology(const Setting& topology, EpOptions& options) {
+  options.topology = topology.text();
+  if (options.topology.empty()) return;
+  if (options.backend != EpBackend::mlx5) topology.reject("only mlx5 has NICs to assign");
+  if (!std::filesystem::is_directory(options.topology)) {
+    topology.reject("'" + options.topology + "' is not a directory");
+  }
 }
 
 // A file brings its own topk and number of tokens, unless the user insists on others.
@@ -226,6 +236,7 @@ EpRequest read_ep_request(const Settings& settings, Exchange* processes) {
   request.iterations = settings.get("iters").number32(1, kMaxIterations);
   request.warmup = settings.get("warmup").number32(0, kMaxIterations);
   request.json = settings.get("json").text();
+  read_topology(settings.get("topology"), request.options);
   read_routing(settings, request);
   return request;
 }
@@ -257,7 +268,9 @@ void declare_ep_settings(Settings& s) {
   s.add("routing", "HOW", "uniform",
         "uniform, zipf:A, one-hot, one-hot:E, or a CSV or JSON-lines file", kShape);
 
-  s.add("backend", "NAME", "sim", "Whose NIC: sim (mlx5, verbs: not in this build)", kPaths);
+  s.add("backend", "NAME", "sim", "Whose NIC: sim, mlx5 (verbs: not in this build)", kPaths);
+  s.add("topology", "DIR", "", "Recorded node that NICs are assigned by, with mlx5", kPaths,
+        "this machine");
   s.add("path", "PATH", "auto", "Between ranks: auto, ibgda, ipc, fifo", kPaths);
   s.add("flags", "HOW", "write", "How 'all sent' travels: write, atomic", kPaths);
   s.add("doorbell", "HOW", "tail", "When kernels ring: tail, every:K, adaptive", kPaths);

@@ -45,6 +45,9 @@ struct EpOptions {
   bool deterministic = false;
   uint32_t pump_wqes = 1;
   uint64_t schedule_seed = 0;  ///< sim::SimtOptions::seed
+  /// File tree of the node that NICs are assigned by; if it is a recorded one, ranks on the host
+  /// stand for its GPUs in their order. Empty: this machine's.
+  std::string topology;
   /// The processes that the ranks are spread over, in blocks of equal size; null: all are here.
   Exchange* processes = nullptr;
 

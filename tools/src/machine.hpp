@@ -51,6 +51,8 @@ struct MachineRoot {
 inline constexpr const char* kMachineRootVariable = "RINGER_INFO_ROOT";
 /// Throws UsageError if the variable names no directory.
 MachineRoot machine_root();
+/// A tree that was recorded somewhere, whether it is there or not.
+MachineRoot recorded_root(const std::filesystem::path& root);
 
 /// Reads /sys, /dev and /proc below `root`. What cannot be read counts as absent.
 MachineFacts probe_machine(const std::filesystem::path& root, const Libraries& libraries);

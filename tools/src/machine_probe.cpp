@@ -115,8 +115,10 @@ MachineRoot machine_root() {
   if (!fs::is_directory(root)) {
     throw UsageError(std::string(kMachineRootVariable) + ": '" + root + "' is not a directory");
   }
-  return {root, recorded_libraries(root)};
+  return recorded_root(root);
 }
+
+MachineRoot recorded_root(const fs::path& root) { return {root, recorded_libraries(root)}; }
 
 uint64_t available_memory(const fs::path& root) {
   uint64_t available = meminfo_bytes(root, "MemAvailable:");

@@ -40,6 +40,12 @@ class HelpFormatter : public CLI::Formatter {
     const size_t at = name.find(kStored);
     return at == std::string::npos ? name : name.erase(at, kStored.size());
   }
+  std::string make_usage(const CLI::App* app, std::string name) const override {
+    std::string usage = CLI::Formatter::make_usage(app, name);
+    if (app->get_name() != "run") return usage;
+    usage.erase(usage.find_last_not_of('\n') + 1);
+    return usage + " -- COMMAND [ARGUMENTS]\n";
+  }
 };
 
 /// An exit code and two lines for people.

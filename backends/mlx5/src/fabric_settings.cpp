@@ -178,16 +178,20 @@ FabricSettings read_fabric_settings(const Lookup& lookup) {
   return s;
 }
 
+PortPick in_turn(uint32_t rank, const std::vector<PortFacts>& usable) {
+  return {rank % usable.size(), {}};
+}
+
 PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings& settings,
-                       uint32_t local_rank) {
+                       uint32_t rank, const PortOrder& order) {
   const DeviceFilter filter(settings.devices.value);
-  std::vector<const PortFacts*> usable;
+  std::vector<PortFacts> usable;
   std::string seen;
   for (const PortFacts& port : ports) {
     const bool allowed = filter.allows(port);
     const char* why = !allowed ? "not wanted" : !port.active ? "not active" : "";
     seen += (seen.empty() ? "" : ", ") + port.device + ":" + std::to_string(port.port) + " " + why;
-    if (allowed && port.active) usable.push_back(&port);
+    if (allowed && port.active) usable.push_back(port);
   }
   if (usable.empty()) {
     throw BackendError(
@@ -196,10 +200,12 @@ PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings
                                         : settings.devices.origin + "=" + settings.devices.value) +
         ")");
   }
-  const PortFacts& port = *usable[local_rank % usable.size()];
+  const PortPick pick = order(rank, usable);
+  const PortFacts& port = usable[pick.index];
   PortChoice choice{port.device, port.port, choose_gid(port, settings), {}};
   choice.reason = port.device + ":" + std::to_string(port.port) + " (" +
-                  (settings.devices.value.empty() ? "active" : settings.devices.origin) + ")";
+                  (settings.devices.value.empty() ? "active" : settings.devices.origin) +
+                  (pick.why.empty() ? "" : ", " + pick.why) + ")";
   if (port.ethernet) {
     choice.reason += ", gid " + std::to_string(choice.gid_index) + " (" +
                      kind_of(port.gids[static_cast<size_t>(choice.gid_index)]) + ")";

@@ -39,8 +39,8 @@ class Mlx5Nic : public Nic {
     if (making == QueueMaking::verbs) return false;
     const bool far = config.kernels != nullptr && !config.kernels->host_reachable();
     const bool near = device_->settings.queue_memory.value == QueueMemory::near;
-    const bool wanted = config.rq_wqes == 0 && (config.cq_mode == CqMode::collapsed || far || near ||
-                                                making == QueueMaking::devx);
+    const bool wanted = config.rq_wqes == 0 && (config.cq_mode == CqMode::collapsed || far ||
+                                                near || making == QueueMaking::devx);
     if (making == QueueMaking::devx && !device_->firmware_commands) {
       throw BackendError("create_queue_pair on " + device_->name() +
                          ": this user or device has no firmware commands (DEVX)");
@@ -53,7 +53,10 @@ class Mlx5Nic : public Nic {
 
 }  // namespace
 
-Mlx5Backend::Mlx5Backend(const FabricSettings& settings) : settings_(settings) { RdmaCore::load(); }
+Mlx5Backend::Mlx5Backend(const FabricSettings& settings, PortOrder order)
+    : settings_(settings), order_(std::move(order)) {
+  RdmaCore::load();
+}
 Mlx5Backend::~Mlx5Backend() = default;
 
 std::string Mlx5Backend::describe() const {
@@ -66,7 +69,7 @@ std::string Mlx5Backend::describe() const {
 }
 
 std::unique_ptr<Nic> Mlx5Backend::open_nic(uint32_t rank) {
-  const PortChoice choice = choose_port(Device::list_ports(), settings_, rank);
+  const PortChoice choice = choose_port(Device::list_ports(), settings_, rank, order_);
   {
     const std::lock_guard lock(mutex_);
     ports_[rank] = choice.reason;

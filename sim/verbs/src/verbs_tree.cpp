@@ -79,6 +79,7 @@ void write_pci_function(const fs::path& at, LinkLayer link, uint32_t device) {
   write(at / "subsystem_device", format("0x%04x", device));
   write(at / "class", format("0x02%s00", subclass));
   write(at / "numa_node", "-1");
+  fs::create_symlink("/sys/bus/pci/drivers/mlx5_core", at / "driver");
 }
 
 void write_device(const fs::path& root, LinkLayer link, uint32_t device, uint32_t ports) {

@@ -88,13 +88,22 @@ struct PortChoice {
   std::string device;
   uint32_t port = 1;
   int gid_index = 0;
-  std::string reason;  ///< "mlx5_0:1 (RINGER_IB_HCA), gid 3 (RoCE v2, IPv4)"
+  std::string reason;  ///< "mlx5_0:1 (RINGER_IB_HCA, same PCIe switch), gid 3 (RoCE v2, IPv4)"
 };
 
-/// The port of rank number `local_rank` of a node: active ports that the settings allow, in turn.
-/// Errors: BackendError that names what was there and why none was taken.
+/// One of the ports that could be used.
+struct PortPick {
+  size_t index = 0;
+  std::string why;  ///< for people; may be empty
+};
+/// Picks a rank's port among those that are active and that the settings allow: at least one.
+using PortOrder = std::function<PortPick(uint32_t rank, const std::vector<PortFacts>& usable)>;
+/// Ranks take ports in turn.
+PortPick in_turn(uint32_t rank, const std::vector<PortFacts>& usable);
+
+/// The port of a rank. Errors: BackendError that names what was there and why none was taken.
 PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings& settings,
-                       uint32_t local_rank);
+                       uint32_t rank, const PortOrder& order = in_turn);
 
 /// One line a value: "timeout 18 (default)".
 std::string describe(const FabricSettings& settings);

@@ -20,7 +20,7 @@ namespace ringer::mlx5 {
 class Mlx5Backend : public Backend {
  public:
   /// Errors: BackendError that says which library or symbol is missing.
-  explicit Mlx5Backend(const FabricSettings& settings);
+  explicit Mlx5Backend(const FabricSettings& settings, PortOrder order = in_turn);
   ~Mlx5Backend() override;
 
   const char* name() const override { return "mlx5"; }
@@ -31,6 +31,7 @@ class Mlx5Backend : public Backend {
 
  private:
   FabricSettings settings_;
+  PortOrder order_;
   mutable std::mutex mutex_;
   std::map<uint32_t, std::string> ports_;  // by rank: which, and why
 };
