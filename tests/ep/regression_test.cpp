@@ -148,18 +148,20 @@ class FailingBackend : public Backend {
 namespace {
 
 /// Constructs a Buffer on each rank, on threads as set-up requires. What threw leaves its reason.
-std::vector<std::unique_ptr<ep::Buffer>> make_buffers(Backend& backend, const ep::Config& config,
+std::vector<std::unique_ptr<ep::Buffer>> make_buffers(Backend& backend,
+                                                      const std::vector<ep::Config>& configs,
                                                       std::vector<std::string>& reasons) {
-  LocalGroup group(config.ranks);
-  std::vector<std::unique_ptr<ep::Buffer>> buffers(config.ranks);
-  reasons.assign(config.ranks, "");
+  const auto ranks = static_cast<uint32_t>(configs.size());
+  LocalGroup group(ranks);
+  std::vector<std::unique_ptr<ep::Buffer>> buffers(ranks);
+  reasons.assign(ranks, "");
   std::vector<std::jthread> threads;
-  for (uint32_t r = 0; r < config.ranks; ++r) {
+  for (uint32_t r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {
       const auto exchange = group.join(r);
       try {
-        buffers[r] =
-            std::make_unique<ep::Buffer>(*exchange, backend, config, ep::RankPlacement{r, {}, {}});
+        buffers[r] = std::make_unique<ep::Buffer>(*exchange, backend, configs[r],
+                                                  ep::RankPlacement{r, {}, {}});
         exchange->all_gather({});
       } catch (const BackendError& error) {
         reasons[r] = error.what();
@@ -168,6 +170,11 @@ std::vector<std::unique_ptr<ep::Buffer>> make_buffers(Backend& backend, const ep
   }
   threads.clear();
   return buffers;
+}
+
+std::vector<std::unique_ptr<ep::Buffer>> make_buffers(Backend& backend, const ep::Config& config,
+                                                      std::vector<std::string>& reasons) {
+  return make_buffers(backend, std::vector(config.ranks, config), reasons);
 }
 
 void require_empty(sim::Fabric& fabric, uint32_t ranks) {
@@ -191,6 +198,32 @@ TEST_CASE("one rank falls back alone after its set-up failed", "[ep][regression]
   for (const std::string& reason : reasons) {
     REQUIRE(reason == "rank 1: " + verb + ": errno 12 injected");
   }
+  require_empty(fabric, config.ranks);
+}
+
+TEST_CASE("ranks that are configured differently do not start", "[ep][regression]") {
+  sim::Fabric fabric;
+  soft::SoftBackend backend(fabric);
+  ep::Config config = small_group().config;
+  config.ranks = 3;
+  std::vector<ep::Config> configs(config.ranks, config);
+  std::string what;
+  SECTION("another width") {
+    configs[2].hidden *= 2;
+    what =
+        "hidden is " + std::to_string(configs[2].hidden) + ", but " + std::to_string(config.hidden);
+  }
+  SECTION("another kind of flags") {
+    configs[2].flags = ep::FlagPolicy::atomic_add;
+    what = "flags is 1, but 0";
+  }
+  SECTION("another epoch") {
+    configs[2].start_epoch = 7;
+    what = "start_epoch is 7, but 0";
+  }
+  std::vector<std::string> reasons;
+  make_buffers(backend, configs, reasons);
+  for (const std::string& reason : reasons) CHECK(reason == "rank 2: " + what + " on rank 0");
   require_empty(fabric, config.ranks);
 }
 

@@ -6,6 +6,8 @@
 #include <ringer/ep/buffer.hpp>
 #include <ringer/host_platform.hpp>
 
+#include "agreement.hpp"
+
 namespace ringer::ep {
 
 Buffer::Buffer(Exchange& exchange, Backend& backend, const Config& config,
@@ -21,6 +23,7 @@ Buffer::Buffer(Exchange& exchange, Backend& backend, const Config& config,
     layout_ = make_layout(config_);
     nic_ = backend.open_nic(rank_);
   });
+  require_same(exchange, config_);
   agree(exchange, placement);
   collective_step(exchange, [&] { plan_queue_pairs(); });
   collective_step(exchange, [&] { create_resources(); });
