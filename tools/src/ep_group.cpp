@@ -51,7 +51,39 @@ EpGroup::Impl::Impl(const EpOptions& given)
   }
 }
 
+// GPU memory is where kernels are fastest, if whoever writes there reaches it: peers that map it,
+// or NICs that take its registration. All processes place their windows alike.
+void EpGroup::Impl::place_windows() {
+  if (options.device != EpDevice::cuda || options.windows != EpWindows::automatic) return;
+  options.windows = options.shared_memory_only() ? EpWindows::gpu : EpWindows::host;
+  if (options.shared_memory_only() || options.backend == EpBackend::sim) return;
+  std::string trouble;
+  together(options.processes, [&] { trouble = windows_trouble(); });
+  for (const std::string& text : all_texts(options.processes, trouble)) {
+    if (trouble.empty()) trouble = text;
+  }
+  if (trouble.empty()) options.windows = EpWindows::gpu;
+  windows_text = trouble.empty() ? "windows in GPU memory, which the NICs take\n"
+                                 : "windows in pinned host memory: " + trouble + "\n";
+}
+
+// Why the NIC of this process's first rank does not take GPU memory; nothing if it does.
+std::string EpGroup::Impl::windows_trouble() const {
+  constexpr size_t kProbeBytes = 65536;
+  const auto gpu = make_cuda_window_memory();
+  const auto nics = make_mlx5_backend(std::vector<RankPlace>(options.config.ranks), {});
+  const auto nic = nics->open_nic(options.first_rank());
+  const KernelArray<uint8_t> probe(*gpu, kProbeBytes, MemoryUse::window);
+  try {
+    nic->register_memory(probe.data(), probe.size(), access::all, gpu.get());
+    return {};
+  } catch (const BackendError& e) {
+    return e.what();
+  }
+}
+
 std::unique_ptr<EpLauncher> EpGroup::Impl::make_launcher() {
+  place_windows();
   std::unique_ptr<EpLauncher> made;
   together(options.processes, [&] {
     made = options.device == EpDevice::cuda

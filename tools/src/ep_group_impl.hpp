@@ -34,6 +34,8 @@ struct EpGroup::Impl {
   explicit Impl(const EpOptions& given);
   ~Impl();
 
+  void place_windows();
+  std::string windows_trouble() const;
   std::unique_ptr<EpLauncher> make_launcher();
   std::unique_ptr<Backend> make_backend();
   std::vector<RankPlace> places(const NodeFacts& facts) const;
@@ -50,6 +52,7 @@ struct EpGroup::Impl {
   void conclude(EpIteration& result);
 
   EpOptions options;
+  std::string windows_text;  // why windows lie where they do
   ep::Layout layout;
   std::unique_ptr<EpLauncher> launcher;
   sim::Fabric fabric;

@@ -118,7 +118,9 @@ std::string EpGroup::path_table() const {
   return ep::format_paths(paths(), impl_->options.config.ranks);
 }
 
-std::string EpGroup::backend_text() const { return impl_->backend->describe(); }
+std::string EpGroup::backend_text() const {
+  return impl_->backend->describe() + impl_->windows_text;
+}
 
 std::string EpGroup::path_summary() const {
   std::string summary;

@@ -58,6 +58,10 @@ std::unique_ptr<EpLauncher> make_host_launcher(const EpOptions& options,
 /// machine has none.
 std::unique_ptr<EpLauncher> make_cuda_launcher(const EpOptions& options);
 
+/// Memory of a GPU that kernels of this process run on, with windows in its own memory. Errors: as
+/// make_cuda_launcher().
+std::unique_ptr<KernelMemory> make_cuda_window_memory();
+
 /// "dispatch", "combine send" ...
 const char* to_string(EpOp op, ep::Phases phases);
 

@@ -61,6 +61,13 @@ uint32_t ranks_before(const EpOptions& options) {
          options.local_ranks();
 }
 
+uint32_t require_gpus() {
+  const char* trouble = "";
+  const uint32_t devices = cuda::count_gpus(&trouble);
+  if (devices == 0) throw BackendError(std::string("device cuda: ") + trouble);
+  return devices;
+}
+
 /// Which GPU a rank is on, the same for all processes.
 struct DeviceId {
   explicit DeviceId(int device) {
@@ -80,11 +87,9 @@ class CudaLauncher : public EpLauncher {
   explicit CudaLauncher(const EpOptions& options) : options_(options) {
     const uint32_t first = ranks_before(options);  // collective: before anything that may fail
     prepare_environment();
-    const char* trouble = "";
-    const uint32_t devices = cuda::count_gpus(&trouble);
-    if (devices == 0) throw BackendError(std::string("device cuda: ") + trouble);
-    const auto placement = options.shared_memory_only() ? cuda::WindowPlacement::gpu
-                                                        : cuda::WindowPlacement::pinned_host;
+    const uint32_t devices = require_gpus();
+    const auto placement = options.windows == EpWindows::gpu ? cuda::WindowPlacement::gpu
+                                                             : cuda::WindowPlacement::pinned_host;
     for (uint32_t r = 0; r < options.local_ranks(); ++r) {
       const auto device = static_cast<int>((first + r) % devices);
       memories_.push_back(cuda::make_cuda_memory(device, placement));
@@ -246,6 +251,11 @@ class CudaLauncher : public EpLauncher {
 };
 
 }  // namespace
+
+std::unique_ptr<KernelMemory> make_cuda_window_memory() {
+  require_gpus();
+  return cuda::make_cuda_memory(0, cuda::WindowPlacement::gpu);
+}
 
 std::unique_ptr<EpLauncher> make_cuda_launcher(const EpOptions& options) {
   return std::make_unique<CudaLauncher>(options);

@@ -196,6 +196,16 @@ void read_launch(const Settings& settings, EpOptions& options) {
     if (!blocks.given()) options.blocks = 0;
     if (!settings.get("warps").given()) options.warps_per_block = 0;
   }
+  const Setting windows = settings.get("windows");
+  options.windows = windows.one_of<EpWindows>(
+      {{"auto", EpWindows::automatic}, {"gpu", EpWindows::gpu}, {"host", EpWindows::host}});
+  if (options.device != EpDevice::cuda && options.windows != EpWindows::automatic) {
+    windows.reject("kernels on the host have theirs there");
+  }
+  if (options.windows == EpWindows::gpu && options.backend == EpBackend::sim &&
+      !options.shared_memory_only()) {
+    windows.reject("the software NIC reaches host memory only");
+  }
   options.check = settings.get("check").boolean();
   options.seed = settings.get("seed").number(0, ~uint64_t{0});
 }
@@ -281,6 +291,7 @@ void declare_ep_settings(Settings& s) {
   s.add("sim-max-qps", "N", "8192", "Queue pairs that a software NIC can hold", kPaths);
 
   s.add("device", "WHERE", "host", "Where kernels run: host (fibers), cuda (GPUs)", kRun);
+  s.add("windows", "WHERE", "auto", "Windows of kernels on GPUs: auto, gpu, host", kRun);
   s.add("iters", "N", "10", "Timed iterations", kRun);
   s.add("warmup", "N", "1", "Iterations before them, checked but not timed", kRun);
   s.add("seed", "N", "1", "Of tokens and routing", kRun);

@@ -21,6 +21,13 @@ namespace ringer::tools {
 /// Where kernels run.
 enum class EpDevice { host, cuda };
 
+/// Where the windows of kernels on GPUs lie.
+enum class EpWindows {
+  automatic,  ///< in GPU memory if peers map it or the NICs take it
+  gpu,
+  host,  ///< pinned
+};
+
 /// Whose queues they post to.
 enum class EpBackend { sim, mlx5 };
 
@@ -28,6 +35,7 @@ struct EpOptions {
   ep::Config config;
   EpDevice device = EpDevice::host;
   EpBackend backend = EpBackend::sim;
+  EpWindows windows = EpWindows::automatic;
   uint32_t ranks_per_node = 0;  ///< 0: all ranks on one node
   ep::PathRequest path = ep::PathRequest::automatic;
   ep::PathOverride path_override;  ///< tests: a path for each pair
@@ -128,7 +136,7 @@ class EpGroup {
   /// The paths between all ranks, row by row, and for people.
   const std::vector<ep::PathChoice>& paths() const;
   std::string path_table() const;
-  /// Backend::describe().
+  /// Backend::describe(), and where windows lie if NICs had a say in it.
   std::string backend_text() const;
   /// One word for the whole group: "ibgda", "ipc", "fifo" or "mixed".
   std::string path_summary() const;

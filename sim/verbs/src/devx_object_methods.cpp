@@ -156,19 +156,6 @@ DevxObject& create_qp(Creation& creation) {
   return context.objects.add(std::move(made));
 }
 
-// The low byte of such a key is its maker's choice. The NIC gives a key the next one each time that
-// its slot is used again, so it comes round.
-std::unique_ptr<DevxMemoryKey> key_with(uint8_t low_byte, Context& context,
-                                        const MemoryRange& range, ProtectionDomain& pd,
-                                        DevxUmem& umem) {
-  constexpr uint32_t kTries = 1u << 16;  // others may take the slot meanwhile
-  for (uint32_t tries = 0; tries < kTries; ++tries) {
-    auto made = std::make_unique<DevxMemoryKey>(context.nic, range, pd, Use(umem));
-    if ((made->region.key & 0xff) == low_byte) return made;
-  }
-  refuse(ENOMEM);
-}
-
 // Only keys of plain memory: what indirect ones refer to, the NIC could not follow.
 DevxObject& create_mkey(Creation& creation) {
   constexpr Field kLowByte = {0x38, 8};
@@ -191,8 +178,8 @@ DevxObject& create_mkey(Creation& creation) {
                        prm::create_mkey::umem_offset, range.bytes, umem);
   ProtectionDomain& pd = domain(creation, in.get(mkc(prm::mkc::pd)));
   range.protection_domain = pd.number;
-  const auto low_byte = static_cast<uint8_t>(in.get(mkc(kLowByte)));
-  auto& made = context.objects.add(key_with(low_byte, context, range, pd, *umem.get()));
+  range.key_variant = static_cast<uint8_t>(in.get(mkc(kLowByte)));
+  auto& made = context.objects.make<DevxMemoryKey>(context.nic, range, pd, std::move(umem));
   creation.out.set(prm::kNumber, made.region.key >> 8);
   return made;
 }
