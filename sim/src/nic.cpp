@@ -49,13 +49,9 @@ Nic::Nic(Fabric& fabric, uint32_t id, const NicConfig& config)
 }
 
 uint32_t Nic::register_memory(void* address, uint64_t bytes, uint32_t access) {
-  MemoryRange range;
-  range.start = reinterpret_cast<uint64_t>(address);
-  range.bytes = bytes;
-  range.host = static_cast<uint8_t*>(address);
-  range.access = access;
   const Gate::Control control(fabric_.gate());
-  return keys_.add(range);
+  return keys_.add(
+      {reinterpret_cast<uint64_t>(address), bytes, static_cast<uint8_t*>(address), access});
 }
 
 void Nic::deregister_memory(uint32_t key) {

@@ -115,7 +115,7 @@ struct MemoryRange {
   uint32_t parent = 0;     ///< of a window: the key of the memory it is bound to
   bool on_demand = false;  ///< pages may come and go: looked at when they are used
   /// The low byte of its key, where that is its owner's choice; else the slot's next one.
-  std::optional<uint8_t> key_variant;
+  std::optional<uint8_t> key_variant = {};
 };
 
 }  // namespace ringer::sim
