@@ -227,6 +227,20 @@ TEST_CASE("ranks that are configured differently do not start", "[ep][regression
   require_empty(fabric, config.ranks);
 }
 
+// A NIC may be unable to take memory that only peers' kernels reach.
+TEST_CASE("a window that all peers map is not registered", "[ep][regression]") {
+  EpOptions o = small_group();
+  o.path = ep::PathRequest::ipc;
+  o.ranks_per_node = 0;
+  EpGroup mapped(o);
+  CHECK(mapped.fabric().nic(0).memory_regions() == 0);
+  CHECK(mapped.iterate(0).wrong_dispatch == 0);
+  o.path = ep::PathRequest::ibgda;
+  o.ranks_per_node = 1;
+  EpGroup apart(o);
+  CHECK(apart.fabric().nic(0).memory_regions() == 2);
+}
+
 TEST_CASE("set-up and teardown leave nothing behind", "[ep][regression]") {
   sim::Fabric fabric;
   soft::SoftBackend backend(fabric);

@@ -111,9 +111,7 @@ void Buffer::create_resources() {
     peer_windows_ =
         std::make_unique<PeerWindows>(memory_, window_, rank_, config_.ranks, config_.timeout_ns);
   }
-  region_ = nic_->register_memory(window_.data(), window_.size(),
-                                  access::all | access::relaxed_order, &memory_);
-  flag_region_ = nic_->register_memory(window_.data(), window_.size(), access::all, &memory_);
+  if (queue_pair_count_ != 0) register_window();
   queue_pairs_.resize(size_t{config_.experts_per_rank} * config_.ranks);
   QueuePairConfig config;
   config.sq_wqebbs = config_.ring_wqebbs;
@@ -127,6 +125,15 @@ void Buffer::create_resources() {
     }
   }
   for (auto& ring : rings_) ring = std::make_unique<FifoRing>(config_.fifo_depth, memory_);
+}
+
+// Nobody comes by a NIC where all peers map the window.
+void Buffer::register_window() {
+  const auto reached_with = [this](uint32_t rights) {
+    return nic_->register_memory(window_.data(), window_.size(), rights, &memory_);
+  };
+  region_ = reached_with(access::all | access::relaxed_order);
+  flag_region_ = reached_with(access::all);
 }
 
 void Buffer::connect(Exchange& exchange) {
@@ -155,8 +162,12 @@ void Buffer::map_windows(Exchange& exchange) {
     uint32_t flag_rkey;
     PeerWindows::Handles handles;
   };
-  WindowFacts mine{
-      reinterpret_cast<uint64_t>(window_.data()), region_->rkey(), flag_region_->rkey(), {}};
+  WindowFacts mine{};
+  mine.base = reinterpret_cast<uint64_t>(window_.data());
+  if (region_) {
+    mine.rkey = region_->rkey();
+    mine.flag_rkey = flag_region_->rkey();
+  }
   collective_step(exchange, [&] {
     if (peer_windows_) mine.handles = peer_windows_->share();
   });
@@ -222,7 +233,7 @@ void Buffer::build_table() {
   table_.qps = kernel_qps_.data();
   table_.fifos = kernel_fifos_.data();
   table_.fifo_count = static_cast<uint32_t>(fifos.size());
-  table_.window_lkey = region_->lkey();
+  table_.window_lkey = region_ ? region_->lkey() : 0;
   table_.window = window_.data();
   table_.atomic_result_offset = layout_.atomic_result_at;
   host_table_ = table_;

@@ -76,6 +76,7 @@ class Buffer {
   void agree(Exchange& exchange, const RankPlacement& placement);
   void plan_queue_pairs();
   void create_resources();
+  void register_window();
   void connect(Exchange& exchange);
   void map_windows(Exchange& exchange);
   void open_windows(Exchange& exchange, const std::vector<PeerWindows::Handles>& handles);
@@ -92,7 +93,7 @@ class Buffer {
   std::unique_ptr<Nic> nic_;
   KernelArray<uint8_t> window_;
   std::unique_ptr<PeerWindows> peer_windows_;  // null if there are no such peers
-  std::unique_ptr<MemoryRegion> region_;       // payload: writes may be reordered
+  std::unique_ptr<MemoryRegion> region_;       // payload: writes may be reordered; null: no NIC
   std::unique_ptr<MemoryRegion> flag_region_;  // the same window, for flags
   std::vector<std::unique_ptr<QueuePair>> queue_pairs_;  // [queue * ranks + peer]; null on IPC
   std::vector<ChannelPeer> peers_;
