@@ -253,6 +253,7 @@ class CudaLauncher : public EpLauncher {
 }  // namespace
 
 std::unique_ptr<KernelMemory> make_cuda_window_memory() {
+  prepare_environment();
   require_gpus();
   return cuda::make_cuda_memory(0, cuda::WindowPlacement::gpu);
 }

@@ -60,6 +60,7 @@ NicPick assign_nic(const std::vector<RankPlace>& places, uint32_t rank, const No
   const auto own = std::find_if(gpus.begin(), gpus.end(),
                                 [&](const auto& g) { return g.address() == gpu->address(); });
   const size_t nic = pairs[static_cast<size_t>(own - gpus.begin())];
+  if (devices[nic].path.empty()) return {nic, {}};  // emulated: it is nowhere
   const Distance distance = distance_between(*gpu, devices[nic]);
   const bool near = distance != Distance::across;
   return {nic,
