@@ -120,6 +120,7 @@ struct WireQueuePair {
   uint8_t rnr_retries_left = 0;
   uint16_t attempt = 0;          ///< counts rewinds: a late refusal of an earlier one is no news
   uint64_t resume_ns = 0;        ///< nothing is sent before
+  uint64_t full_since_ns = 0;    ///< its link has had no room since then; 0: it has
   uint64_t unrung_since_ns = 0;  ///< the record is ahead and nobody has rung; 0: it is not
   // As responder.
   uint32_t expected_psn = 0;

@@ -29,6 +29,14 @@ GlobalHeader global_header_of(const NicQueuePair& qp, uint64_t payload_bytes) {
   return global_header(route);
 }
 
+// What nobody acknowledges is lost rather than held back for long by a peer that has stopped.
+bool waits_for_room(WireQueuePair& wire) {
+  constexpr uint64_t kPatienceNs = 100'000'000;
+  const uint64_t now = now_ns();
+  if (wire.full_since_ns == 0) wire.full_since_ns = now;
+  return now - wire.full_since_ns < kPatienceNs;
+}
+
 }  // namespace
 
 uint64_t now_ns() {
@@ -214,7 +222,8 @@ bool WireEngine::send_packet(NicQueuePair& qp, bool* stalled) {
   uint8_t* at =
       begin_packet(m.remote_qpn, m.remote_lid, qp, plan.bytes, opcode_of(qp, plan.first, plan.last),
                    psn, m.solicited && plan.last, &nobody);
-  if (at == nullptr && (!nobody || plan.reliable)) {
+  if (at != nullptr) wire.full_since_ns = 0;
+  if (at == nullptr && (plan.reliable || (!nobody && waits_for_room(wire)))) {
     *stalled = true;
     if (nobody) nobody_there(qp);
     return false;

@@ -188,6 +188,8 @@ test_programs() {
   judge "$(tail -n 1 "$work/out.idle")" "$status" "at most 20% wanted"
   timeout -k 5 "$limit" "$ringer" run -- "$python" "$programs" fork > "$work/out.fork" 2>&1
   judge "a program that forks" $? "$work/out.fork"
+  timeout -k 5 "$limit" "$ringer" run -- "$python" "$programs" flood > "$work/out.flood" 2>&1
+  judge "datagrams to a process that is stopped" $? "$work/out.flood"
   for how in exit return; do
     timeout -k 5 "$limit" "$ringer" run -- "$python" "$programs" leave "$how" > "$work/out.leave" 2>&1
     judge "a program that ends ($how) while traffic is under way" $? "$work/out.leave"

@@ -4,12 +4,15 @@ there are no bindings."""
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
 
 IDLE_S = 2
 ARRIVAL_S = 20
+FLOOD = 300
+FLOOD_BYTES = 2048  # so many do not fit into a link
 
 
 def sides():
@@ -181,6 +184,39 @@ def intrude(name):
     return 1 if said else 0
 
 
+def flood():
+    """Datagrams to a process that is stopped: what its link has no room for is lost, and their
+    sender goes on."""
+    programs = sides()
+    kind = programs.e.IBV_QPT_UD
+    from_child, to_parent = pipe()
+
+    def stop():
+        side = programs.Side(kind)
+        Remote.tell(side, to_parent)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return 0
+
+    child = run_child(stop)
+    side, remote = programs.Side(kind), Remote(from_child)
+    os.waitpid(child, os.WUNTRACED)
+    address = programs.datagram_to(side, remote)
+    done = 0
+    end = time.monotonic() + ARRIVAL_S
+    try:
+        for _ in range(FLOOD):
+            side.post(programs.e.IBV_WR_SEND, 0, FLOOD_BYTES, programs.e.IBV_SEND_SIGNALED, address)
+            while side.cq.poll(1)[0] == 0:
+                if time.monotonic() > end:
+                    print(f"after {done} datagrams their sender waits")
+                    return 1
+            done += 1
+    finally:
+        os.kill(child, signal.SIGKILL)
+    side.close()
+    return 0
+
+
 def hold():
     """An open device, until the input ends."""
     open_device = sides().Side()
@@ -194,7 +230,7 @@ def main(program, *arguments):
     if program == "names":
         print("\n".join(names()))
         return 0
-    known = {"idle": idle, "fork": fork, "leave": leave, "intrude": intrude, "hold": hold}
+    known = {"idle": idle, "fork": fork, "leave": leave, "intrude": intrude, "hold": hold, "flood": flood}
     return known[program](*arguments)
 
 
