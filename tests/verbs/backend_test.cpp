@@ -39,6 +39,41 @@ class FarMemory : public KernelMemory {
   void* map_registers(void*, size_t) override { throw BackendError("registers are out of reach"); }
 };
 
+/// Memory one of whose services fails, counted from 0; and what has been taken is counted.
+class FailingMemory : public KernelMemory {
+ public:
+  explicit FailingMemory(uint32_t fails_at) : calls_left_(fails_at) {}
+  void* allocate(size_t bytes, MemoryUse use) override {
+    count_call("allocate");
+    ++taken;
+    return host_memory().allocate(bytes, use);
+  }
+  void release(void* at, size_t bytes, MemoryUse use) noexcept override {
+    --taken;
+    host_memory().release(at, bytes, use);
+  }
+  void write(void* to, const void* from, size_t bytes) override {
+    count_call("write");
+    std::memcpy(to, from, bytes);
+  }
+  void read(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  bool host_reachable() const override { return true; }
+  void* map_registers(void* page, size_t) override {
+    count_call("map_registers");
+    ++taken;
+    return page;
+  }
+  void unmap_registers(void*) noexcept override { --taken; }
+
+  int taken = 0;
+
+ private:
+  void count_call(const char* name) {
+    if (calls_left_-- == 0) throw BackendError(std::string(name) + ": injected");
+  }
+  uint32_t calls_left_;
+};
+
 /// Memory as a GPU's: its addresses say nothing to the kernel, and a NIC finds it as a dma-buf.
 /// Queues are the exception, for the posters of these tests run on the host.
 class DmaBufMemory : public KernelMemory {
@@ -225,6 +260,38 @@ TEST_CASE("mlx5 backend: objects go in any order, and everything with them", "[v
     a->region.reset();
     a.reset();
   }
+}
+
+TEST_CASE("mlx5 backend: a creation that fails at any step leaves nothing", "[verbs]") {
+  const auto making = GENERATE(QueueMaking::verbs, QueueMaking::devx);
+  const auto doorbells = GENERATE(DoorbellWay::gpu, DoorbellWay::cpu);
+  mlx5::Mlx5Backend backend(settings(making, doorbells));
+  const auto nic = backend.open_nic(0);
+  uint32_t step = 0;
+  for (bool made = false; !made; ++step) {
+    REQUIRE(step < 20);
+    FailingMemory memory(step);
+    QueuePairConfig config;
+    config.sq_wqebbs = 16;
+    config.kernels = &memory;
+    try {
+      const auto qp = nic->create_queue_pair(config);
+      made = true;
+    } catch (const BackendError& e) {
+      CHECK_THAT(e.what(), contains("injected"));
+    }
+    CHECK(memory.taken == 0);
+  }
+  CHECK(step > (making == QueueMaking::devx ? 4u : 2u));
+  End near(*nic, {16});
+  End far(*nic, {16});
+  near.qp->connect(far.qp->address(), 1);
+  far.qp->connect(near.qp->address(), 0);
+  near.words[0] = 42;
+  const WorkRequest put{WorkRequest::Kind::put, 8, near.local(0), far.remote(3), 0};
+  REQUIRE(near.qp->post({&put, 1}).posted == 1);
+  CHECK(drained(*near.qp).ok());
+  CHECK(far.words[3] == 42);
 }
 
 TEST_CASE("mlx5 backend: memory that only its driver knows is registered as a dma-buf", "[verbs]") {

@@ -27,11 +27,6 @@ constexpr uint32_t kMinRnrTimer = 12;  // 0.64 ms
 constexpr uint32_t kLogReads = 4;      // outstanding READs and atomics, each way
 constexpr uint32_t kLogMaxMessage = 30;
 
-int free_registers(mlx5dv_devx_uar* registers) {
-  RdmaCore::load().free_uar(registers);
-  return 0;
-}
-
 uint32_t log2_of(uint32_t value) { return static_cast<uint32_t>(std::countr_zero(value)); }
 
 }  // namespace
@@ -39,17 +34,12 @@ uint32_t log2_of(uint32_t value) { return static_cast<uint32_t>(std::countr_zero
 DevxQueuePair::DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config)
     : RawQueuePair(std::move(device), config) {
   lay_out();
-  take_registers();
+  register_.emplace(*device_, memory_);
+  view_.doorbell = register_->address();
   create_cq();
   create_qp();
   adopt_rings();
   enter_init();
-}
-
-DevxQueuePair::~DevxQueuePair() {
-  qp_.reset();
-  device_->relay.forget(relayed_.data());
-  if (mapped_) device_->register_pages.give_back(memory_, registers_->base_addr);
 }
 
 // One block, so that one registration does: records, CQEs, send ring.
@@ -72,31 +62,6 @@ void DevxQueuePair::lay_out() {
   view_.cq = block_.data() + cq_at_;
   view_.dbr = reinterpret_cast<Be32*>(block_.data() + records_at_);
   view_.cq_dbr = view_.dbr + 2;
-}
-
-// Kernels that do not reach the register leave the doorbell in memory, and the host passes it on.
-void DevxQueuePair::take_registers() {
-  mlx5dv_devx_uar* registers = device_->core.alloc_uar(device_->context, MLX5DV_UAR_ALLOC_TYPE_BF);
-  if (registers == nullptr) {
-    registers = device_->core.alloc_uar(device_->context, MLX5DV_UAR_ALLOC_TYPE_NC);
-  }
-  if (registers == nullptr) fail("mlx5dv_devx_alloc_uar", device_->name(), errno);
-  registers_ = {registers, free_registers};
-  const auto offset = static_cast<size_t>(static_cast<uint8_t*>(registers->reg_addr) -
-                                          static_cast<uint8_t*>(registers->base_addr));
-  if (device_->settings.doorbells.value != DoorbellWay::cpu) {
-    try {
-      uint8_t* page = device_->register_pages.take(memory_, registers->base_addr);
-      mapped_ = true;
-      view_.doorbell = reinterpret_cast<uint64_t*>(page + offset);
-      return;
-    } catch (const BackendError&) {
-      if (device_->settings.doorbells.value == DoorbellWay::gpu) throw;
-    }
-  }
-  relayed_ = KernelArray<uint64_t>(memory_, 1, MemoryUse::queue);
-  view_.doorbell = relayed_.data();
-  device_->relay.add(relayed_.data(), static_cast<uint64_t*>(registers->reg_addr));
 }
 
 Owned<mlx5dv_devx_obj> DevxQueuePair::create(const void* command, size_t bytes, const char* name,
@@ -133,7 +98,7 @@ void DevxQueuePair::create_cq() {
   set(prm::cqc::oi, collapsed);
   set(prm::cqc::dbr_umem_id, umem);
   set(prm::cqc::log_cq_size, log2_of(config_.sq_wqebbs));
-  set(prm::cqc::uar_page, registers_->page_id);
+  set(prm::cqc::uar_page, register_->page_id());
   set(prm::cqc::c_eqn, event_queue);
   set(prm::cqc::dbr_addr, records_at_ + 2 * sizeof(Be32));
   command.set(prm::create_cq::umem_valid, 1);
@@ -151,7 +116,7 @@ void DevxQueuePair::create_qp() {
   set(qpc::st, kReliableConnection);
   set(qpc::pm_state, kPathMigrated);
   set(qpc::pd, device_->pd_number);
-  set(qpc::uar_page, registers_->page_id);
+  set(qpc::uar_page, register_->page_id());
   set(qpc::cqn_snd, cqn_);
   set(qpc::cqn_rcv, cqn_);
   set(qpc::rq_type, kNoReceiveRing);

@@ -3,8 +3,11 @@
 // them, a completion queue as wished for, a doorbell register of its own.
 #pragma once
 
+#include <optional>
+
 #include <ringer/mlx5/prm.hpp>
 
+#include "doorbell_register.hpp"
 #include "raw_queue_pair.hpp"
 
 namespace ringer::mlx5 {
@@ -14,7 +17,6 @@ class DevxQueuePair : public RawQueuePair {
  public:
   /// Errors: BackendError with command, device, errno and the firmware's syndrome.
   DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config);
-  ~DevxQueuePair() override;
 
   void connect(const QueuePairAddress& remote, uint32_t peer) override;
   void post_receive(const LocalRef& buffer, uint32_t bytes) override;
@@ -24,7 +26,6 @@ class DevxQueuePair : public RawQueuePair {
   using Modify = prm::Record<prm::modify_qp::kBytes>;
 
   void lay_out();
-  void take_registers();
   void create_cq();
   void create_qp();
   Owned<mlx5dv_devx_obj> create(const void* command, size_t bytes, const char* name,
@@ -36,14 +37,12 @@ class DevxQueuePair : public RawQueuePair {
   void enter_rts();
   void set_ethernet_path(Modify& command, const QueuePairAddress& remote) const;
 
-  KernelArray<uint8_t> block_;     // doorbell records, CQEs, send ring
-  KernelArray<uint64_t> relayed_;  // the doorbell, where kernels do not reach the register
+  KernelArray<uint8_t> block_;  // doorbell records, CQEs, send ring
   uint64_t records_at_ = 0;
   uint64_t cq_at_ = 0;
   uint64_t sq_at_ = 0;
-  // Objects go first, then the memory and the registers that they use.
-  Owned<mlx5dv_devx_uar> registers_;
-  bool mapped_ = false;
+  // Objects go first, then the memory and the register that they use.
+  std::optional<DoorbellRegister> register_;
   Owned<mlx5dv_devx_umem> memory_of_queues_;
   Owned<mlx5dv_devx_obj> cq_;
   Owned<mlx5dv_devx_obj> qp_;
