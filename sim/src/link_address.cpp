@@ -53,13 +53,22 @@ uint16_t internet_checksum(const uint8_t* at, size_t bytes) {
 
 constexpr uint32_t kIpv4Bytes = 20;
 
+// What the wire carries behind the header, with what the links here leave out: the UDP header, the
+// pad to whole words and the invariant checksum.
+uint32_t payload_bytes(const GlobalRoute& route) {
+  constexpr uint32_t kUdpBytes = 8;
+  constexpr uint32_t kChecksumBytes = 4;
+  const uint32_t udp = route.from.type == GidType::roce_v2 ? kUdpBytes : 0;
+  return udp + (route.transport_bytes + 3) / 4 * 4 + kChecksumBytes;
+}
+
 void put_ipv4(uint8_t* at, const GlobalRoute& route) {
   constexpr uint8_t kVersionAndWords = 0x45;
   constexpr uint32_t kDontFragment = 0x4000;
   constexpr uint8_t kUdp = 17;
   at[0] = kVersionAndWords;
   at[1] = route.traffic_class;
-  put16(at + 2, kIpv4Bytes + route.payload_bytes);
+  put16(at + 2, kIpv4Bytes + payload_bytes(route));
   put16(at + 6, kDontFragment);
   at[8] = route.hop_limit;
   at[9] = kUdp;
@@ -75,7 +84,7 @@ void put_ipv6(uint8_t* at, const GlobalRoute& route) {
   const Be32 first =
       Be32::of(kVersion | uint32_t{route.traffic_class} << 20 | (route.flow_label & 0xfffff));
   std::memcpy(at, &first, sizeof(first));
-  put16(at + 4, route.payload_bytes);
+  put16(at + 4, payload_bytes(route));
   at[6] = route.from.type == GidType::roce_v2 ? kUdp : kInfiniBandTransport;
   at[7] = route.hop_limit;
   std::copy(route.from.raw.begin(), route.from.raw.end(), at + 8);
@@ -128,6 +137,11 @@ uint16_t lid_of_gid(LinkLayer link, const uint8_t* raw) {
     if (std::equal(gid.raw.begin(), gid.raw.end(), raw)) return lid;
   }
   return kNoLid;
+}
+
+MacAddress mac_of_link_local(const uint8_t* raw) {
+  const uint8_t* id = raw + sizeof(kLinkLocal);
+  return {static_cast<uint8_t>(id[0] ^ kLocallyAdministered), id[1], id[2], id[5], id[6], id[7]};
 }
 
 GlobalHeader global_header(const GlobalRoute& route) {

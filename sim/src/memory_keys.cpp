@@ -30,8 +30,8 @@ uint32_t MemoryKeys::add(const MemoryRange& range) {
     free_.pop_back();
   }
   Entry& e = entries_[slot];
-  e.variant = range.key_variant.value_or(static_cast<uint8_t>(e.variant + 1));
-  e.key = (slot << 8) | e.variant;
+  ++e.variant;
+  e.key = (slot << 8) | range.key_variant.value_or(e.variant);
   e.range = range;
   e.window = false;
   ++live_;

@@ -15,17 +15,16 @@ using mlx5::Opcode;
 namespace {
 
 // What a datagram's route header says.
-GlobalHeader global_header_of(const NicQueuePair& qp, uint64_t payload_bytes) {
+GlobalHeader global_header_of(const NicQueuePair& qp, uint64_t transport_bytes) {
   const mlx5::AddressVector& address = qp.wire->message.address;
-  const VerbsQueuePairSetup& setup = qp.wire->setup;
   const mlx5::GrhWord word = mlx5::GrhWord::of(address.grh_gid_fl);
   GlobalRoute route;
-  route.from = gid_of(setup.link, setup.lid, word.source_index);
+  route.from = gid_of(qp.wire->setup.link, qp.wire->attributes.lid, word.source_index);
   std::copy(std::begin(address.rgid), std::end(address.rgid), route.to.begin());
   route.flow_label = word.flow_label;
   route.traffic_class = address.tclass;
   route.hop_limit = address.hop_limit;
-  route.payload_bytes = static_cast<uint32_t>(payload_bytes);
+  route.transport_bytes = static_cast<uint32_t>(transport_bytes);
   return global_header(route);
 }
 
@@ -150,7 +149,8 @@ uint8_t* WireEngine::begin_packet(Qpn remote_qpn, uint16_t remote_lid, const Nic
   if (packet == nullptr) return nullptr;
   PacketWriter writer(packet);
   const bool global = qp.wire->message.has_grh;
-  writer.put(PacketHead{bytes, qp.wire->setup.lid, remote_lid, qp.qpn, qp.wire->attempt, global});
+  writer.put(
+      PacketHead{bytes, qp.wire->attributes.lid, remote_lid, qp.qpn, qp.wire->attempt, global});
   if (global) writer.put(global_header_of(qp, bytes - sizeof(PacketHead) - kGlobalHeaderBytes));
   writer.put(BaseHeader{opcode, solicited ? kSolicitedEvent : uint8_t{0}, Be16::of(0xffff),
                         Be32::of(remote_qpn), Be32::of(flags_psn)});

@@ -53,6 +53,7 @@ TEST_CASE("link addresses: the link-local GID follows from the MAC address", "[s
       0xfe,   0x80,   0,    0,    0,      0,      0,     0, static_cast<uint8_t>(mac[0] ^ 2),
       mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
   CHECK(gid == expected);
+  CHECK(mac_of_link_local(gid.data()) == mac);
 }
 
 // The example of RFC 1071's users: the header's 16-bit words, checksum and all, add up to all ones.
@@ -62,12 +63,12 @@ TEST_CASE("link addresses: an IPv4 header before a datagram has a right checksum
   route.to = gid_of(LinkLayer::ethernet, 8, 3).raw;
   route.traffic_class = 0x2a;
   route.hop_limit = 64;
-  route.payload_bytes = 1000;
+  route.transport_bytes = 1001;
   const GlobalHeader header = global_header(route);
   uint32_t sum = 0;
   for (size_t i = 20; i < 40; i += 2) sum += static_cast<uint32_t>(header[i] << 8 | header[i + 1]);
   CHECK((sum & 0xffff) + (sum >> 16) == 0xffff);
   CHECK(header[20] == 0x45);
-  CHECK((header[22] << 8 | header[23]) == 1020);
+  CHECK((header[22] << 8 | header[23]) == 20 + 8 + 1004 + 4);
   CHECK(header[0] == 0);
 }

@@ -71,7 +71,6 @@ class WireEnd {
     setup.receive_cq = receive_cq_;
     setup.uar = &uar_;
     setup.user_index = 77;
-    setup.lid = 1;
     qpn = nic.create_queue_pair(setup);
   }
   ~WireEnd() {

@@ -2,6 +2,8 @@
 #include "device_tree.hpp"
 
 #include <cerrno>
+#include <cstring>
+#include <ios>
 #include <string>
 #include <system_error>
 
@@ -21,26 +23,30 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kPrefix = "ringer-run-";
+constexpr const char* kUnfinished = "ringer-new-";
+constexpr size_t kUnique = 6;  // characters behind either
 constexpr const char* kLockFile = "lock";
 
-/// The lock of a run's directory, or -1: it is held, or there is none.
+/// The lock of a run's directory, or -1: it is held, or there is none. The command inherits it: as
+/// long as anything of it lives, it is held.
 int try_lock(const fs::path& root, int flags) {
-  const int file = open((root / kLockFile).c_str(), flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+  const int file = open((root / kLockFile).c_str(), flags | O_RDWR | O_NOFOLLOW, 0600);
   if (file < 0) return -1;
   if (flock(file, LOCK_EX | LOCK_NB) == 0) return file;
   close(file);
   return -1;
 }
 
-bool is_own_directory(const fs::path& path) {
+bool is_own_tree(const fs::path& path) {
+  const std::string name = path.filename().string();
   struct stat status;
-  return lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid();
+  return name.starts_with(kPrefix) && name.size() == std::strlen(kPrefix) + kUnique &&
+         lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid();
 }
 
-// Without a lock file it may be one that is being made.
 void remove_left_behind() {
   for (const fs::path& root : entries(fs::temp_directory_path())) {
-    if (!root.filename().string().starts_with(kPrefix) || !is_own_directory(root)) continue;
+    if (!is_own_tree(root)) continue;
     const int lock = try_lock(root, 0);
     if (lock < 0) continue;
     std::error_code ignored;
@@ -49,20 +55,37 @@ void remove_left_behind() {
   }
 }
 
-}  // namespace
-
-DeviceTree::DeviceTree(uint32_t devices, uint32_t ports, sim::LinkLayer link) {
-  remove_left_behind();
-  std::string pattern = (fs::temp_directory_path() / (kPrefix + std::string("XXXXXX"))).string();
-  if (mkdtemp(pattern.data()) == nullptr) {
-    throw std::system_error(errno, std::generic_category(), "cannot make " + pattern);
-  }
-  root_ = pattern;
-  lock_ = try_lock(root_, O_CREAT | O_EXCL);
-  sim::verbs::write_device_tree(root_, devices, ports, link);
+[[noreturn]] void fail(const std::string& what) {
+  throw std::system_error(errno, std::generic_category(), what);
 }
 
-DeviceTree::~DeviceTree() {
+}  // namespace
+
+// It is made under a name that no sweep looks at, and is locked when it gets the one that they do.
+DeviceTree::DeviceTree(uint32_t devices, uint32_t ports, sim::LinkLayer link) {
+  remove_left_behind();
+  std::string name = (fs::temp_directory_path() / (kUnfinished + std::string("XXXXXX"))).string();
+  if (mkdtemp(name.data()) == nullptr) fail("cannot make " + name);
+  root_ = name;
+  try {
+    lock_ = try_lock(root_, O_CREAT | O_EXCL);
+    if (lock_ < 0) fail("cannot lock " + name);
+    sim::verbs::write_device_tree(root_, devices, ports, link);
+    const fs::path finished = root_.parent_path() / (kPrefix + name.substr(name.size() - kUnique));
+    fs::rename(root_, finished);
+    root_ = finished;
+  } catch (const std::ios_base::failure&) {
+    remove();
+    throw std::system_error(ENOSPC, std::generic_category(), "cannot write below " + name);
+  } catch (...) {
+    remove();
+    throw;
+  }
+}
+
+DeviceTree::~DeviceTree() { remove(); }
+
+void DeviceTree::remove() noexcept {
   std::error_code ignored;
   fs::remove_all(root_, ignored);
   if (lock_ >= 0) close(lock_);

@@ -21,8 +21,10 @@ class DeviceTree {
   const std::filesystem::path& root() const { return root_; }
 
  private:
+  void remove() noexcept;
+
   std::filesystem::path root_;
-  int lock_ = -1;  // held as long as the run lives, however it ends
+  int lock_ = -1;  // held as long as the run or its command lives, however they end
 };
 
 }  // namespace ringer::tools

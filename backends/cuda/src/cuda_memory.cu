@@ -72,15 +72,20 @@ class CudaMemory : public KernelMemory {
   // The driver exports whole pages of the host; what stands beside the range is not registered.
   DmaBuf export_dmabuf(const void* at, size_t bytes) override {
     const DeviceScope scope(device_);
+    cudaPointerAttributes facts;
+    check(cudaPointerGetAttributes(&facts, at), "cudaPointerGetAttributes");
+    if (facts.type != cudaMemoryTypeDevice) return {};  // pinned: NICs reach it by its address
     const ExportRange export_range = find_export_range();
-    if (export_range == nullptr) return {};
+    if (export_range == nullptr) throw BackendError("this CUDA driver exports no memory");
     const auto address = reinterpret_cast<uintptr_t>(at);
     const uintptr_t first = address / kHostPage * kHostPage;
     const uintptr_t end = (address + bytes + kHostPage - 1) / kHostPage * kHostPage;
     int fd = -1;
     const CUresult error = export_range(&fd, first, end - first,
                                         CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0);
-    if (error != CUDA_SUCCESS) return {};
+    if (error != CUDA_SUCCESS) {
+      throw BackendError("cuMemGetHandleForAddressRange: CUDA error " + std::to_string(error));
+    }
     return {fd, address - first};
   }
 
@@ -153,11 +158,16 @@ class CudaMemory : public KernelMemory {
 
   // Part of the driver, which is not linked with. Null: it is too old.
   static ExportRange find_export_range() {
+    constexpr const char* kName = "cuMemGetHandleForAddressRange";
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result;
+#if CUDART_VERSION >= 12050
     constexpr unsigned kSince = 11070;
-    const cudaError_t error = cudaGetDriverEntryPointByVersion(
-        "cuMemGetHandleForAddressRange", &found, kSince, cudaEnableDefault, &result);
+    const cudaError_t error =
+        cudaGetDriverEntryPointByVersion(kName, &found, kSince, cudaEnableDefault, &result);
+#else
+    const cudaError_t error = cudaGetDriverEntryPoint(kName, &found, cudaEnableDefault, &result);
+#endif
     if (error != cudaSuccess || result != cudaDriverEntryPointSuccess) {
       cudaGetLastError();
       return nullptr;

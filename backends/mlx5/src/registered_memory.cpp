@@ -9,9 +9,7 @@
 
 namespace ringer::mlx5 {
 
-namespace {
-
-int flags_of(uint32_t rights, RelaxedOrdering ordering) {
+int access_flags(uint32_t rights, RelaxedOrdering ordering) {
   int flags = 0;
   if ((rights & access::local_write) != 0) flags |= IBV_ACCESS_LOCAL_WRITE;
   if ((rights & access::remote_write) != 0) flags |= IBV_ACCESS_REMOTE_WRITE;
@@ -28,6 +26,8 @@ int flags_of(uint32_t rights, RelaxedOrdering ordering) {
   return flags;
 }
 
+namespace {
+
 /// One way to register; null, with errno, if it does not work.
 template <class T>
 using Way = std::function<T*()>;
@@ -40,7 +40,13 @@ class Ways {
       : device_(device), bytes_(bytes) {
     const bool far = memory != nullptr && !memory->host_reachable();
     const bool wanted = device.settings.registration.value != Registration::address;
-    if (far && wanted) exported_ = memory->export_dmabuf(address, bytes);
+    if (!far || !wanted) return;
+    try {
+      exported_ = memory->export_dmabuf(address, bytes);
+    } catch (const BackendError& e) {
+      must_be_exported_ = true;
+      failures_ = e.what();
+    }
   }
   ~Ways() {
     if (exported_.fd >= 0) close(exported_.fd);
@@ -54,7 +60,8 @@ class Ways {
     const Registration wanted = device_.settings.registration.value;
     T* made = nullptr;
     if (exported_.fd >= 0) made = attempt(dmabuf_verb, as_dmabuf);
-    const bool only_dmabuf = exported_.fd >= 0 && wanted == Registration::dmabuf;
+    const bool has_address = exported_.fd < 0 && !must_be_exported_;
+    const bool only_dmabuf = !has_address && wanted == Registration::dmabuf;
     if (made == nullptr && !only_dmabuf) made = attempt(address_verb, by_address);
     if (made != nullptr) return made;
     throw BackendError("registering " + std::to_string(bytes_) + " bytes on " + device_.name() +
@@ -74,6 +81,7 @@ class Ways {
   const Device& device_;
   size_t bytes_;
   DmaBuf exported_;
+  bool must_be_exported_ = false;  // and cannot be
   std::string failures_;
 };
 
@@ -83,7 +91,7 @@ RegisteredMemory::RegisteredMemory(std::shared_ptr<Device> device, void* address
                                    uint32_t rights, KernelMemory* memory)
     : device_(std::move(device)) {
   const RdmaCore& core = device_->core;
-  const int flags = flags_of(rights, device_->settings.relaxed_ordering.value);
+  const int flags = access_flags(rights, device_->settings.relaxed_ordering.value);
   const auto iova = reinterpret_cast<uint64_t>(address);
   Ways<ibv_mr> ways(*device_, memory, address, bytes);
   const DmaBuf& exported = ways.exported();

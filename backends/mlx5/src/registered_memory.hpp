@@ -11,6 +11,9 @@
 
 namespace ringer::mlx5 {
 
+/// IBV_ACCESS_* for ringer::access bits.
+int access_flags(uint32_t rights, RelaxedOrdering ordering);
+
 class RegisteredMemory : public MemoryRegion {
  public:
   /// `memory` as in Nic::register_memory(). Errors: BackendError with each way that was tried.

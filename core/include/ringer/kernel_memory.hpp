@@ -45,8 +45,8 @@ class KernelMemory {
   /// True if the host may use all of it by its address.
   virtual bool host_reachable() const = 0;
 
-  /// The dma-buf that holds `bytes` at `at`; none where a NIC reaches it by its address, or the
-  /// driver cannot export it.
+  /// The dma-buf that holds `bytes` at `at`; none where a NIC reaches it by its address. Errors:
+  /// BackendError if the driver cannot export it.
   virtual DmaBuf export_dmabuf(const void* at, size_t bytes);
 
   /// Memories with the same domain, unless it is 0, can open each other's shared windows from

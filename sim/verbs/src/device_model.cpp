@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_model.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -105,13 +106,6 @@ ib_uverbs_query_port_resp DeviceModel::port(uint32_t port) const {
   out.max_msg_sz = mlx5::Wire::kMaxMessageBytes;
   out.gid_tbl_len = kGidTable;
   out.pkey_tbl_len = kPkeys;
-  if (is_ethernet()) {
-    out.port_cap_flags |= IB_UVERBS_PCF_IP_BASED_GIDS;
-    out.flags = IB_UVERBS_QPF_GRH_REQUIRED;
-  } else {
-    out.lid = lid(port);
-    out.sm_lid = VerbsHost::first_lid(0);
-  }
   out.state = kPortActive;
   out.max_mtu = kMtu4096;
   out.active_mtu = kMtu4096;
@@ -121,6 +115,15 @@ ib_uverbs_query_port_resp DeviceModel::port(uint32_t port) const {
   out.active_speed = kEdr;
   out.phys_state = kLinkUp;
   out.link_layer = static_cast<uint8_t>(link);
+  if (is_ethernet()) {
+    out.port_cap_flags = IB_UVERBS_PCF_CM_SUP | IB_UVERBS_PCF_IP_BASED_GIDS;
+    out.flags = IB_UVERBS_QPF_GRH_REQUIRED;
+    out.max_vl_num = 0;
+    out.subnet_timeout = 0;
+  } else {
+    out.lid = lid(port);
+    out.sm_lid = VerbsHost::first_lid(0);
+  }
   return out;
 }
 
@@ -134,15 +137,23 @@ ib_uverbs_gid_entry DeviceModel::gid(uint32_t port, uint32_t index) const {
   return out;
 }
 
-// Link-local addresses are not looked up: whoever has none of ours is not there. Others the network
-// would have to know.
+// RoCE v1 takes a link-local address as it is. All others the network would have to know, and both
+// ends of a way over IP are of one family.
 uint16_t DeviceModel::lid_at(const ib_uverbs_qp_dest& to) const {
-  require(to.is_global == 0 || to.sgid_index < gids(), EINVAL);
+  if (to.is_global != 0) {
+    require(to.sgid_index < kGidTable, EINVAL);
+    require(to.sgid_index < gids(), ENODATA);
+  }
   if (!is_ethernet()) return to.dlid;
   require(to.is_global != 0, EINVAL);
   const uint16_t found = lid_of_gid(link, to.dgid);
+  const Gid from = gid_of(link, lid(1), to.sgid_index);
   const bool link_local = to.dgid[0] == 0xfe && (to.dgid[1] & 0xc0) == 0x80;
-  require(found != kNoLid || link_local, ENETUNREACH);
+  if (from.type == GidType::roce_v1 && link_local) return found;
+  RawGid target;
+  std::copy_n(to.dgid, target.size(), target.begin());
+  require(is_ipv4(from.raw) == is_ipv4(target), EINVAL);
+  require(found != kNoLid, ENETUNREACH);
   return found;
 }
 

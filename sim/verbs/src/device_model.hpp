@@ -39,8 +39,8 @@ struct DeviceModel {
   ib_uverbs_ex_query_device_resp extended_device() const;
   ib_uverbs_query_port_resp port(uint32_t port) const;
   ib_uverbs_gid_entry gid(uint32_t port, uint32_t index) const;
-  /// The lid that an address vector leads to. Errors: VerbsError, as the kernel's address
-  /// resolution.
+  /// The lid that an address vector leads to; kNoLid: to nobody. Errors: VerbsError, as the
+  /// kernel's address resolution.
   uint16_t lid_at(const ib_uverbs_qp_dest& to) const;
   mlx5_ib_alloc_ucontext_resp user_context() const;
 };

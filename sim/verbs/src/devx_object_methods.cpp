@@ -141,7 +141,6 @@ DevxObject& create_qp(Creation& creation) {
   setup.shared_receive = uses.srq ? uses.srq->queue() : nullptr;
   setup.user_index = get(prm::qpc::user_index);
   setup.link = context.device.model.link;
-  setup.lid = context.device.model.lid(1);
   Use<DevxUmem> ring_umem;
   Use<DevxUmem> dbr_umem;
   setup.dbr = reinterpret_cast<Be32*>(in_umem(creation, qpc(prm::qpc::dbr_umem_valid),

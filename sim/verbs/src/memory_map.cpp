@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,22 +40,28 @@ void require_mapped(uint64_t start, uint64_t bytes, bool writable) {
 namespace {
 
 bool is_dmabuf(int fd) {
-  struct stat status;
-  require(real::fstat(fd, &status) == 0, EBADF);
-  if (S_ISREG(status.st_mode)) return fcntl(fd, F_GET_SEALS) >= 0;
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
   char target[64];
-  const ssize_t length = readlink(link.c_str(), target, sizeof target);
-  return length > 0 && std::string_view(target, static_cast<size_t>(length)).find("dmabuf") !=
-                           std::string_view::npos;
+  const ssize_t length = real::readlink(link.c_str(), target, sizeof target);
+  require(length >= 0, EBADF);
+  const std::string_view name(target, static_cast<size_t>(length));
+  return name.starts_with("/dmabuf:") || name.starts_with("/memfd:");
+}
+
+// A dma-buf tells its size only by a seek; a file must not notice that it was asked.
+uint64_t size_of(int fd) {
+  struct stat status;
+  require(real::fstat(fd, &status) == 0, EBADF);
+  if (S_ISREG(status.st_mode)) return static_cast<uint64_t>(status.st_size);
+  const off_t end = lseek(fd, 0, SEEK_END);
+  return end < 0 ? 0 : static_cast<uint64_t>(end);
 }
 
 }  // namespace
 
 DmaBufMapping::DmaBufMapping(int fd, uint64_t offset, uint64_t bytes, bool writable) {
   require(is_dmabuf(fd), EINVAL);
-  const off_t end = lseek(fd, 0, SEEK_END);
-  const uint64_t size = end < 0 ? 0 : static_cast<uint64_t>(end);
+  const uint64_t size = size_of(fd);
   require(bytes != 0 && offset <= size && bytes <= size - offset, EINVAL);
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   in_page_ = offset % page;

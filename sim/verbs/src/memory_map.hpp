@@ -15,8 +15,8 @@ void populate(uint64_t start, uint64_t bytes, bool writable);
 /// A stretch of a dma-buf where the NIC reaches it. A file in memory (memfd) passes for a dma-buf.
 class DmaBufMapping {
  public:
-  /// Errors: VerbsError EBADF; EINVAL: no dma-buf, or it ends before; EOPNOTSUPP: its exporter lets
-  /// no process map it.
+  /// Errors: VerbsError EBADF; EINVAL: no dma-buf, or it ends before; EPERM: it is open for
+  /// reading only; EOPNOTSUPP: its exporter lets no process map it.
   DmaBufMapping(int fd, uint64_t offset, uint64_t bytes, bool writable);
   ~DmaBufMapping();
   DmaBufMapping(const DmaBufMapping&) = delete;

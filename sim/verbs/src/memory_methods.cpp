@@ -98,10 +98,11 @@ void rereg_mr(Context& context, const ib_uverbs_rereg_mr& in, ib_uverbs_rereg_mr
   constexpr uint32_t kKnown = kChangeTranslation | kChangePd | kChangeAccess;
   require(in.flags != 0 && (in.flags & ~kKnown) == 0, EINVAL);
   auto& mr = context.objects.at<MemoryRegionObject>(in.mr_handle);
-  require(!mr.device_memory && dynamic_cast<DmaBufRegion*>(&mr) == nullptr, EINVAL);
   MemoryRange range = mr.range;
   if ((in.flags & kChangeAccess) != 0) allow(range, in.access_flags);
   const bool moves = (in.flags & kChangeTranslation) != 0;
+  const bool stays = mr.device_memory || dynamic_cast<DmaBufRegion*>(&mr) != nullptr;
+  require(!moves || !stays, EINVAL);
   place(range, moves ? in.start : reinterpret_cast<uint64_t>(range.host),
         moves ? in.length : range.bytes, moves ? in.hca_va : range.start);
   ProtectionDomain& pd = (in.flags & kChangePd) != 0
@@ -191,12 +192,13 @@ void create_ah(Context& context, const ib_uverbs_create_ah& in, ib_uverbs_create
   const uint16_t lid = context.device.model.lid_at(to);
   auto& pd = context.objects.at<ProtectionDomain>(in.pd_handle);
   out.ah_handle = context.objects.make<AddressHandle>(pd).handle();
+  if (!context.device.model.is_ethernet()) return;
+  constexpr size_t kAnswer = offsetof(mlx5_ib_create_ah_resp, dmac) + sizeof(MacAddress);
+  require(call.driver_out.size() >= kAnswer, EINVAL);
   mlx5_ib_create_ah_resp driver{};
-  driver.response_length = static_cast<uint32_t>(std::min(sizeof driver, call.driver_out.size()));
-  if (context.device.model.is_ethernet()) {
-    const MacAddress mac = lid == kNoLid ? MacAddress{} : mac_of(lid);
-    std::copy(mac.begin(), mac.end(), driver.dmac);
-  }
+  driver.response_length = kAnswer;
+  const MacAddress mac = lid == kNoLid ? mac_of_link_local(to.dgid) : mac_of(lid);
+  std::copy(mac.begin(), mac.end(), driver.dmac);
   call.driver_out.put(driver);
 }
 

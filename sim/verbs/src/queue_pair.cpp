@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "queue_pair.hpp"
 
+#include <algorithm>
+
 #include <ringer/control_plane.hpp>
 
 #include "device_model.hpp"
@@ -103,6 +105,8 @@ void QueuePairCore::apply(QueuePairState state) {
   attributes.access = set_.qp_access_flags & access::all;
   attributes.qkey = set_.qkey;
   attributes.remote_qpn = set_.dest_qp_num;
+  const uint32_t port = std::max<uint32_t>(set_.port_num, 1);
+  attributes.lid = DeviceModel{range_.device, range_.ports, link_}.lid(port);
   attributes.remote_lid = remote_lid_;
   attributes.send_psn = set_.sq_psn & kPsnMask;
   attributes.receive_psn = set_.rq_psn & kPsnMask;

@@ -107,7 +107,6 @@ VerbsQueuePairSetup setup_of(const Context& context, Transport transport, QueueP
   setup.signal_all = qp.signal_all;
   setup.xrc_domain = uses.xrcd ? uses.xrcd->core->number : 0;
   setup.link = context.device.model.link;
-  setup.lid = context.device.model.lid(1);
   if (transport != Transport::xrc_target) {  // a target may outlive the handle it began with
     setup.events = event_relay();
     setup.cookie = &qp.events;

@@ -66,7 +66,7 @@ void write_port(const fs::path& at, LinkLayer link, uint32_t device, uint32_t po
   write(at / "lid_mask_count", "0");
   write(at / "sm_lid", format("0x%x", ethernet ? 0 : VerbsHost::first_lid(0)));
   write(at / "sm_sl", "0");
-  write(at / "cap_mask", ethernet ? "0x04004800" : "0x00004800");
+  write(at / "cap_mask", ethernet ? "0x04010000" : "0x00004800");
 }
 
 void write_pci_function(const fs::path& at, LinkLayer link, uint32_t device) {

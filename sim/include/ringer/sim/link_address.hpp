@@ -36,6 +36,8 @@ uint16_t lid_of_gid(LinkLayer link, const uint8_t* raw);
 /// 02:52:4e:00:DEVICE:PORT
 MacAddress mac_of(uint16_t lid);
 uint16_t lid_of_mac(const uint8_t* mac);
+/// The MAC address that a link-local GID has been made of.
+MacAddress mac_of_link_local(const uint8_t* raw);
 
 /// What stands in front of a received datagram: a GRH, or 20 bytes of nothing and an IPv4 header.
 inline constexpr uint32_t kGlobalHeaderBytes = 40;
@@ -47,7 +49,7 @@ struct GlobalRoute {
   uint32_t flow_label = 0;
   uint8_t traffic_class = 0;
   uint8_t hop_limit = 0;
-  uint32_t payload_bytes = 0;
+  uint32_t transport_bytes = 0;  ///< base transport header to the end of the data
 };
 GlobalHeader global_header(const GlobalRoute& route);
 /// True if `gid` stands for an IPv4 address.

@@ -82,7 +82,6 @@ struct VerbsQueuePairSetup {
   uint32_t user_index = 0;  ///< what its CQEs carry as uidx
   uint32_t xrc_domain = 0;
   LinkLayer link = LinkLayer::infiniband;
-  uint16_t lid = 0;  ///< of the port it is bound to
   NicEvents* events = nullptr;
   void* cookie = nullptr;
 };
@@ -93,6 +92,7 @@ struct VerbsQueuePairAttributes {
   uint32_t access = 0;  ///< ringer::access bits that peers have
   uint32_t qkey = 0;
   Qpn remote_qpn = 0;
+  uint16_t lid = 1;  ///< of the port it is bound to
   uint16_t remote_lid = 0;
   uint32_t send_psn = 0;
   uint32_t receive_psn = 0;
