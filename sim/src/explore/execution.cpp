@@ -128,8 +128,6 @@ void Execution::perform(uint32_t actor, uint32_t outcome) {
     a.result = memory_.load(actor, next.location, outcome, next.scope, next.order);
     return tell(actor, next, outcome, a.result);
   }
-  // A read-modify-write that stores nothing now may store another time, and takes what it reads.
-  if (actor < kMaxReaders) writers_[next.location] |= uint64_t{1} << actor;
   if (next.kind == Request::Kind::store) {
     memory_.store(actor, next.location, outcome, next.update.operand, next.scope, next.order);
     stored(next);
@@ -260,7 +258,6 @@ void Execution::prepare(Request& request) {
   using Kind = Request::Kind;
   if (request.kind <= Kind::update) {
     request.location = memory_.location(request.at, request.update.bytes);
-    if (writers_.size() <= request.location) writers_.resize(request.location + 1);
   }
   if (program_.sites != nullptr && request.kind != Kind::await && request.kind <= Kind::fence) {
     using Access = SiteList::Access;

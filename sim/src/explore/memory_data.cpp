@@ -20,7 +20,10 @@ void MemoryModel::for_each_cell(const void* at, uint64_t bytes, F&& f) {
   const auto last = (reinterpret_cast<uint64_t>(at) + bytes - 1) / kCellBytes;
   for (uint64_t c = first; c <= last; ++c) {
     const auto [entry, fresh] = cell_index_.try_emplace(c, static_cast<uint32_t>(cell_at_.size()));
-    if (fresh) cell_at_.push_back(c);
+    if (fresh) {
+      cell_at_.push_back(c);
+      use_.cells.emplace_back();
+    }
     const size_t needed = size_t{entry->second + 1} * cell_words_;
     if (cells_.size() < needed) cells_.resize(needed);
     f(entry->second, &cells_[size_t{entry->second} * cell_words_]);
@@ -30,6 +33,7 @@ void MemoryModel::for_each_cell(const void* at, uint64_t bytes, F&& f) {
 void MemoryModel::write_data(uint32_t actor, const void* at, uint64_t bytes) {
   const Actor& a = actors_[actor];
   for_each_cell(at, bytes, [&](uint32_t c, uint32_t* cell) {
+    use_.cells[c].writes |= bit_of(actor);
     if (!known(a.view, {cell[kWriter], cell[kWritten]})) {
       report(actor, cell[kWriter], c, "writes what is written by");
     }
@@ -47,6 +51,7 @@ void MemoryModel::write_data(uint32_t actor, const void* at, uint64_t bytes) {
 void MemoryModel::read_data(uint32_t actor, const void* at, uint64_t bytes) {
   const Actor& a = actors_[actor];
   for_each_cell(at, bytes, [&](uint32_t c, uint32_t* cell) {
+    use_.cells[c].reads |= bit_of(actor);
     if (!known(a.view, {cell[kWriter], cell[kWritten]})) {
       report(actor, cell[kWriter], c, "reads what is written by");
     }

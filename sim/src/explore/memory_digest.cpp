@@ -8,16 +8,29 @@
 
 namespace ringer::sim {
 
-// Drops stores older than what every actor still running has seen: no load can return them, and no
-// store can slip in before them.
+// Of the location's stores, the oldest that somebody who accesses it and still runs can return, or
+// slip in before. Who never loads sees only where another store may follow.
+uint32_t MemoryModel::oldest_in_reach(uint32_t location) const {
+  const std::vector<Store>& stores = locations_[location].stores;
+  const auto last = static_cast<uint32_t>(stores.size() - 1);
+  const MemoryUse::Word use = assumed_.word(location);
+  uint32_t oldest = last;
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    if (actors_[a].retired || ((use.loads | use.stores) & bit_of(a)) == 0) continue;
+    uint32_t first = seen(a, location);
+    if ((use.loads & bit_of(a)) == 0) {
+      while (first < last && stores[first + 1].follows_read) ++first;
+    }
+    oldest = std::min(oldest, first);
+  }
+  return oldest;
+}
+
 void MemoryModel::forget_unseen() {
   for (uint32_t l = 0; l < locations_.size(); ++l) {
     Location& location = locations_[l];
     if (location.stores.size() < 2) continue;
-    auto oldest = static_cast<uint32_t>(location.stores.size() - 1);
-    for (uint32_t a = 0; a < actors_.size(); ++a) {
-      if (!actors_[a].retired) oldest = std::min(oldest, seen(a, l));
-    }
+    const uint32_t oldest = oldest_in_reach(l);
     if (oldest == 0) continue;
     for (uint32_t i = 0; i < oldest; ++i) {
       for (ViewId& message : location.stores[i].message) share(message, 0);
@@ -27,22 +40,40 @@ void MemoryModel::forget_unseen() {
   }
 }
 
-// An access to plain data matters as long as somebody does not know of it.
+// An access to plain data matters as long as somebody who conflicts with it does not know of it.
+// Who writes must know all reads, and with one the write that it has read.
+bool MemoryModel::matters(uint32_t cell, const Access& access, bool write) const {
+  if (access.clock == 0) return false;
+  const MemoryUse::Cell use = assumed_.cell(cell);
+  const uint32_t* reads = &cells_[size_t{cell} * cell_words_ + kReads];
+  const bool read = std::any_of(reads, reads + actors_.size(), [](uint32_t at) { return at != 0; });
+  const uint64_t conflicting = !write ? use.writes : read ? use.reads : use.reads | use.writes;
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    if (actors_[a].retired || (conflicting & bit_of(a)) == 0) continue;
+    if (!known(actors_[a].view, access)) return true;
+  }
+  return false;
+}
+
+// f(place in cells_, access) for each that matters.
+template <class F>
+void MemoryModel::for_each_fact(F&& f) const {
+  for (uint32_t c = 0; c < cell_at_.size() && size_t{c} * cell_words_ < cells_.size(); ++c) {
+    const size_t at = size_t{c} * cell_words_;
+    const Access written{cells_[at + kWriter], cells_[at + kWritten]};
+    if (matters(c, written, true)) f(at, written);
+    for (uint32_t a = 0; a < actors_.size(); ++a) {
+      const Access read{a, cells_[at + kReads + a]};
+      if (matters(c, read, false)) f(at + kReads + a, read);
+    }
+  }
+}
+
 void MemoryModel::list_facts() {
   facts_.clear();
-  const auto list = [&](const Access& access) {
-    if (access.clock == 0 || std::find(facts_.begin(), facts_.end(), access) != facts_.end()) {
-      return;
-    }
-    const bool common = std::all_of(actors_.begin(), actors_.end(), [&](const Actor& actor) {
-      return actor.retired || known(actor.view, access);
-    });
-    if (!common) facts_.push_back(access);
-  };
-  for (size_t c = 0; c < cells_.size(); c += cell_words_) {
-    list({cells_[c + kWriter], cells_[c + kWritten]});
-    for (uint32_t a = 0; a < actors_.size(); ++a) list({a, cells_[c + kReads + a]});
-  }
+  for_each_fact([&](size_t, const Access& access) {
+    if (std::find(facts_.begin(), facts_.end(), access) == facts_.end()) facts_.push_back(access);
+  });
 }
 
 // 0 for a view that knows nothing which not everybody knows.
@@ -62,19 +93,30 @@ uint64_t MemoryModel::digest_of_view(ViewId view) const {
 }
 
 uint64_t MemoryModel::digest_of_cells() const {
-  const auto fact_of = [&](const Access& access) -> uint64_t {
-    if (access.clock == 0) return 0;
-    const auto fact = std::find(facts_.begin(), facts_.end(), access);
-    return fact == facts_.end() ? 0 : static_cast<uint64_t>(fact - facts_.begin()) + 1;
-  };
   uint64_t digest = 0;
-  for (size_t c = 0; c < cells_.size(); c += cell_words_) {
-    const uint64_t written = fact_of({cells_[c + kWriter], cells_[c + kWritten]});
-    if (written != 0) digest += mix(c, mix(written, cells_[c + kWriter]));
-    for (uint32_t a = 0; a < actors_.size(); ++a) {
-      const uint64_t read = fact_of({a, cells_[c + kReads + a]});
-      if (read != 0) digest += mix(c + kReads + a, read);
+  for_each_fact([&](size_t at, const Access& access) {
+    const auto fact = std::find(facts_.begin(), facts_.end(), access);
+    digest += mix(at, static_cast<uint64_t>(fact - facts_.begin()) + 1);
+  });
+  return digest;
+}
+
+// What a store is to those who may still read it: what they would take over, and where that would
+// be out of scope.
+uint64_t MemoryModel::digest_for_readers(const Store& store, const MemoryUse::Word& use) const {
+  uint64_t digest = 0;
+  for (uint32_t a = 0; a < actors_.size(); ++a) {
+    if (actors_[a].retired || (use.readers() & bit_of(a)) == 0) continue;
+    const uint32_t kin = kinship(a, store.writer);
+    uint64_t taken = 0;
+    for (uint32_t k = 0; k < kLevels; ++k) {
+      const uint64_t message = view_digests_[store.message[std::max(k, kin)]];
+      if (message != 0) taken = mix(taken + k + 1, message);
+      const bool mutual = reaches(static_cast<Scope>(k), kin) && reaches(store.scope, kin);
+      const bool race = scopes_required_ && store.age != 0 && !mutual;
+      if (race && (use.reads[k] & bit_of(a)) != 0) taken = mix(taken, k + 1);
     }
+    if (taken != 0) digest = mix(digest + a + 1, taken);
   }
   return digest;
 }
@@ -82,18 +124,14 @@ uint64_t MemoryModel::digest_of_cells() const {
 // The value of a lone store stands in the memory itself.
 uint64_t MemoryModel::digest_of_location(uint32_t location) const {
   const std::vector<Store>& stores = locations_[location].stores;
+  const MemoryUse::Word use = assumed_.word(location);
   uint64_t digest = 0;
   for (size_t i = 0; i < stores.size(); ++i) {
-    const Store& store = stores[i];
-    uint64_t messages = 0;
-    for (uint32_t kin = 0; kin < kLevels; ++kin) {
-      const uint64_t message = view_digests_[store.message[kin]];
-      if (message != 0) messages = mix(messages + kin + 1, message);
+    uint64_t store = digest_for_readers(stores[i], use);
+    if (stores.size() > 1) {
+      store = mix(store, mix(stores[i].value, i > 0 && stores[i].follows_read));
     }
-    const bool told = messages != 0 || (scopes_required_ && store.age != 0);
-    if (told) messages = mix(mix(messages, store.writer), static_cast<uint64_t>(store.scope));
-    if (stores.size() > 1) messages = mix(messages, mix(store.value, i > 0 && store.follows_read));
-    if (messages != 0) digest = mix(digest + i + 1, messages);
+    if (store != 0) digest = mix(digest + i + 1, store);
   }
   return digest;
 }

@@ -93,7 +93,10 @@ uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
     throw std::invalid_argument("a shared word has two sizes");
   }
   if (id >= max_locations_) throw std::length_error("more shared words than an exploration holds");
-  if (id >= locations_.size()) locations_.resize(id + 1);
+  if (id >= locations_.size()) {
+    locations_.resize(id + 1);
+    use_.words.resize(id + 1);
+  }
   // Everybody has seen what was there before the run.
   if (locations_[id].stores.empty()) {
     Store first;
@@ -169,6 +172,7 @@ void MemoryModel::see(uint32_t actor, uint32_t location, uint32_t index) {
 void MemoryModel::take(uint32_t actor, uint32_t location, uint32_t index, Scope scope,
                        bool acquire) {
   see(actor, location, index);
+  use_.words[location].reads[static_cast<uint32_t>(scope)] |= bit_of(actor);
   const Store& read = locations_[location].stores[index];
   const uint32_t kin = kinship(actor, read.writer);
   const bool mutual = reaches(scope, kin) && reaches(read.scope, kin);
@@ -191,6 +195,7 @@ uint32_t MemoryModel::load_choices(uint32_t actor, uint32_t location) const {
 
 uint64_t MemoryModel::load(uint32_t actor, uint32_t location, uint32_t choice, Scope scope,
                            Order order) {
+  use_.words[location].loads |= bit_of(actor);
   const std::vector<Store>& stores = locations_[location].stores;
   const auto index = static_cast<uint32_t>(stores.size()) - 1 - choice;
   take(actor, location, index, scope, acquires(order));
@@ -208,6 +213,7 @@ uint32_t MemoryModel::store_choices(uint32_t actor, uint32_t location) const {
 
 void MemoryModel::store(uint32_t actor, uint32_t location, uint32_t choice, uint64_t value,
                         Scope scope, Order order) {
+  use_.words[location].stores |= bit_of(actor);
   const std::vector<Store>& stores = locations_[location].stores;
   auto index = static_cast<uint32_t>(stores.size());
   while (choice > 0) {
@@ -242,6 +248,9 @@ uint32_t MemoryModel::nth_candidate(uint32_t actor, uint32_t location, const Upd
 
 uint64_t MemoryModel::update(uint32_t actor, uint32_t location, uint32_t choice,
                              const Update& update, Scope scope, Order order) {
+  // One that stores nothing now may store another time.
+  use_.words[location].stores |= bit_of(actor);
+  if (update.kind == Update::Kind::compare_exchange) use_.words[location].loads |= bit_of(actor);
   const uint32_t index = nth_candidate(actor, location, update, choice);
   const Store read = locations_[location].stores[index];
   const bool stores = update.stores(read.value);

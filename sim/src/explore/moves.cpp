@@ -30,7 +30,7 @@ bool Execution::list_pending_store() {
   return true;
 }
 
-const std::vector<Move>& Execution::read_moves(const std::vector<uint64_t>& writers) {
+const std::vector<Move>& Execution::read_moves() {
   moves_.clear();
   dead_end_ = false;
   if (!failure_.empty() || list_pending_store()) return moves_;
@@ -55,7 +55,7 @@ const std::vector<Move>& Execution::read_moves(const std::vector<uint64_t>& writ
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     if (reads_[a].empty()) continue;
     // Somebody else must go on for a younger store to come.
-    if (movable > 1 && others_store(a, writers)) reads_[a].push_back({a, Move::kDefer});
+    if (movable > 1 && others_store(a)) reads_[a].push_back({a, Move::kDefer});
     if (fewest == nullptr || reads_[a].size() < fewest->size()) fewest = &reads_[a];
   }
   return *fewest;
@@ -84,14 +84,14 @@ bool Execution::anybody_deferred() const {
   });
 }
 
-bool Execution::others_store(uint32_t actor, const std::vector<uint64_t>& writers) const {
+bool Execution::others_store(uint32_t actor) const {
   uint64_t others = 0;
   for (uint32_t o = 0; o < actors_.size(); ++o) {
     if (o != actor && !actors_[o].ended) others |= uint64_t{1} << o;
   }
   const Actor& a = actors_[actor];
   return std::any_of(a.watches, a.watches + a.watched, [&](uint32_t location) {
-    return location < writers.size() && (writers[location] & others) != 0;
+    return (memory_.assumed().word(location).stores & others) != 0;
   });
 }
 

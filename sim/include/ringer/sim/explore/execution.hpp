@@ -101,14 +101,15 @@ class Execution {
   const std::vector<Move>& moves();
   /// The moves of one actor that are enough to come to every end there is: he reads a store that is
   /// there, at once, since it makes no difference to anybody when he does, or he defers, and reads
-  /// one that is still to come. There is a sense in it only where others store: `writers`, as
-  /// writers() has it. Empty also where who has deferred waits in vain: dead_end().
-  /// For at most kMaxReaders actors.
-  const std::vector<Move>& read_moves(const std::vector<uint64_t>& writers);
+  /// one that is still to come. There is a sense in it only where others store, as assume() has it.
+  /// Empty also where who has deferred waits in vain: dead_end(). For at most kMaxReaders actors.
+  const std::vector<Move>& read_moves();
   bool dead_end() const { return dead_end_; }
   bool anybody_deferred() const;
-  /// By location, one bit an actor: who has stored there, or tried to, in any execution so far.
-  const std::vector<uint64_t>& writers() const { return writers_; }
+  /// Who has accessed what in any execution so far, and who else is not expected to.
+  const MemoryUse& use() const { return memory_.use(); }
+  void assume(const MemoryUse& use) { memory_.assume(use); }
+  bool as_assumed() const { return memory_.use() == memory_.assumed(); }
   void take(const Move& move);
   /// What is wrong at the end; empty if nothing is. Runs the program's check.
   std::string verdict();
@@ -196,7 +197,7 @@ class Execution {
   uint64_t load_at_glance(uint32_t actor, const Request& request);
   bool list_pending_store();
   void list_reads(uint32_t actor, std::vector<Move>& moves);
-  bool others_store(uint32_t actor, const std::vector<uint64_t>& writers) const;
+  bool others_store(uint32_t actor) const;
   void watch(Actor& actor, uint32_t location);
   void perform(uint32_t actor, uint32_t outcome);
   void look_for_race();
@@ -220,7 +221,6 @@ class Execution {
   std::vector<Move> moves_;
   std::vector<std::vector<Move>> reads_;  // by actor
   bool dead_end_ = false;
-  std::vector<uint64_t> writers_;
   Glance glance_;
   bool glancing_ = false;
   std::vector<std::string>* trace_ = nullptr;

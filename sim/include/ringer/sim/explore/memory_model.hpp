@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <ringer/memory_order.hpp>
+#include <ringer/sim/explore/memory_use.hpp>
 
 namespace ringer::sim {
 
@@ -103,7 +104,15 @@ class MemoryModel {
   /// What the last store in the location's order has left there.
   uint64_t final_value(uint32_t location) const { return locations_[location].stores.back().value; }
 
-  /// Equal for memories that nobody can tell apart from here on, up to collisions of 64 bits.
+  /// Who has accessed what since the model was made; for actors below 64.
+  const MemoryUse& use() const { return use_; }
+  /// From now on nobody is expected to access what `use` does not say. When somebody has done so,
+  /// use() has grown, and digests since then may have been equal for memories that are not.
+  void assume(const MemoryUse& use) { assumed_ = use; }
+  const MemoryUse& assumed() const { return assumed_; }
+
+  /// Equal for memories that nobody can tell apart from here on, up to collisions of 64 bits, as
+  /// long as what was assumed holds.
   uint64_t digest();
 
   struct State;
@@ -158,6 +167,7 @@ class MemoryModel {
     const uint32_t first = locations_[location].first_rank;
     return rank < first ? 0 : rank - first;
   }
+  static uint64_t bit_of(uint32_t actor) { return actor < 64 ? uint64_t{1} << actor : 0; }
   bool known(ViewId view, const Access& access) const {
     return words(view)[max_locations_ + access.actor] >= access.clock;
   }
@@ -179,10 +189,15 @@ class MemoryModel {
 
   // memory_digest.cpp
   void forget_unseen();
+  uint32_t oldest_in_reach(uint32_t location) const;
   void list_facts();
+  bool matters(uint32_t cell, const Access& access, bool write) const;
+  template <class F>
+  void for_each_fact(F&& f) const;
   uint64_t digest_of_view(ViewId view) const;
   uint64_t digest_of_cells() const;
   uint64_t digest_of_location(uint32_t location) const;
+  uint64_t digest_for_readers(const Store& store, const MemoryUse::Word& use) const;
 
   struct Region {
     uintptr_t at;
@@ -202,6 +217,8 @@ class MemoryModel {
   uint32_t max_locations_;
   uint32_t view_words_;
   uint32_t cell_words_;
+  MemoryUse use_;
+  MemoryUse assumed_;
   // Of the execution.
   std::vector<uint32_t> views_;   // view_words_ each
   std::vector<uint32_t> owners_;  // of each view; 0: free
