@@ -66,8 +66,11 @@ class SteppedNic {
     return static_cast<int16_t>(static_cast<uint16_t>(position - static_cast<uint16_t>(index)));
   }
 
+  // Each step has a frame of its own: what it leaves on the stack would tell states apart that are
+  // the same.
+
   // False if none will come: the queue has failed.
-  bool see_announcement() {
+  [[gnu::noinline]] bool see_announcement() {
     const uint32_t* record = &qp_.dbr[Wire::kDbrSend].raw;
     const uint16_t rung = static_cast<uint16_t>(at_.rung);
     uint64_t bell = 0;
@@ -99,7 +102,7 @@ class SteppedNic {
     return true;
   }
 
-  bool execute() {
+  [[gnu::noinline]] bool execute() {
     const auto* slot = static_cast<const uint8_t*>(qp_.sq) +
                        slot_of(at_.executed, scenario_.ring_wqebbs) * kWqebbBytes;
     p_.read_data(slot, 48);
@@ -136,7 +139,7 @@ class SteppedNic {
     return nullptr;
   }
 
-  void complete(mlx5::CqeOpcode opcode) {
+  [[gnu::noinline]] void complete(mlx5::CqeOpcode opcode) {
     uint64_t slot = 0;
     bool owner = false;
     if (qp_.cq_mode == CqMode::owner_bit) {

@@ -65,6 +65,7 @@ class SimPlatform {
   template <Scope kScope, Order kOrder, class T, class Predicate>
   WaitOutcome wait_until(const T* at, Predicate&& predicate, const WaitLimit& limit,
                          const char* site, Source source = Source::here()) const {
+    wipe_stack();
     const WaitOutcome outcome = await<kScope, kOrder>(at, predicate, limit, site, source);
     wipe_stack();
     return outcome;
@@ -91,8 +92,9 @@ class SimPlatform {
     return static_cast<T>(ask(Request::Kind::update, kScope, kOrder, at, update, source));
   }
   // `update.operand` is what is stored, or the bytes of plain data.
-  uint64_t ask(Request::Kind kind, Scope scope, Order order, const void* at, const Update& update,
-               const Source& source) const {
+  [[gnu::noinline]] uint64_t ask(Request::Kind kind, Scope scope, Order order, const void* at,
+                                 const Update& update, const Source& source) const {
+    wipe_stack();
     const uint64_t result = execution_->request(actor_, kind, scope, order, at, update, source);
     wipe_stack();
     return result;
@@ -117,7 +119,8 @@ class SimPlatform {
            load<Scope::sys, Order::relaxed>(stop, source) != 0;
   }
   // Zeroes the stack below the caller: what is left there by calls that have returned would tell
-  // states apart that are the same.
+  // states apart that are the same. Before an access, because its frames do not fill all they take
+  // up; after it, because what is called next does not either.
   void wipe_stack() const {
     if (!execution_->glancing_) Execution::wipe_stack();
   }
