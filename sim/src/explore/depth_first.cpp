@@ -51,7 +51,8 @@ class DepthFirst {
     uint64_t digest;
     uint32_t taken;
     uint32_t moves;
-    uint32_t left;  // surprises
+    uint32_t left;                             // surprises
+    std::vector<Execution::Reading> readings;  // of the moves taken
   };
 
   // False if it has failed, or not come to the end.
@@ -67,7 +68,7 @@ class DepthFirst {
     return true;
   }
 
-  const std::vector<Move>& moves() { return execution_.read_moves(); }
+  const std::vector<Move>& moves() { return execution_.read_moves(surprises_ == kUnbounded); }
 
   // Takes first moves until there is none, or until a state that has been met.
   void go_down() {
@@ -84,7 +85,9 @@ class DepthFirst {
         if (blocked_) return look_for_livelock(state);
         push(static_cast<uint32_t>(moves.size()), state);
       }
+      const bool first = moves.size() > 1;
       execution_.take(moves[0]);
+      if (first) (void)covered(*levels_[depth_ - 1]);
     }
   }
 
@@ -101,8 +104,22 @@ class DepthFirst {
       if (cost > level.left) continue;
       left_ = level.left - cost;
       execution_.take(moves[level.taken]);
+      if (covered(level)) continue;
       return true;
     }
+  }
+
+  // Whether the move just taken leads nowhere that an earlier one of the same level has not: who
+  // reads the older of two stores, and does the same with it, knows less and may still be told
+  // more. Within a bound the older one costs more.
+  bool covered(Level& level) {
+    if (surprises_ != kUnbounded || !Fiber::savable()) return false;
+    std::optional<Execution::Reading> reading = execution_.reading();
+    if (!reading) return false;
+    const auto covers = [&](const Execution::Reading& other) { return other.covers(*reading); };
+    if (std::any_of(level.readings.begin(), level.readings.end(), covers)) return true;
+    level.readings.push_back(std::move(*reading));
+    return false;
   }
 
   // Where no state can be saved: all over again, along what the levels below say.
@@ -134,6 +151,7 @@ class DepthFirst {
     Level& level = *levels_[depth_++];
     level.digest = digest;
     level.taken = 0;
+    level.readings.clear();
     level.moves = moves;
     level.left = left_;
     if (Fiber::savable()) execution_.save(level.state);

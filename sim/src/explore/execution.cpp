@@ -57,6 +57,7 @@ void Execution::restart() {
   last_ = 0;
   steps_ = 0;
   run_hash_ = 0;
+  program_digest_.reset();
   for (Actor& actor : actors_) actor = {};
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     fibers_[a]->restart();
@@ -83,18 +84,34 @@ void Execution::restore(const State& state) {
   last_ = state.last;
   steps_ = state.steps;
   run_hash_ = state.run_hash;
+  program_digest_.reset();
   failure_.clear();
+}
+
+uint64_t Execution::digest_of_stack(uint32_t actor) {
+  Actor& a = actors_[actor];
+  if (a.stack_changed) {
+    a.stack = a.ended ? 1 : digest_of(*fibers_[actor]);
+    a.stack_changed = false;
+  }
+  return a.stack;
+}
+
+uint64_t Execution::digest_of_program() {
+  if (!program_digest_) program_digest_ = digest_bytes(program_.memory, program_.memory_bytes);
+  return *program_digest_;
+}
+
+std::optional<Execution::Reading> Execution::reading() {
+  if (!only_read_ || !failure_.empty()) return {};
+  return Reading{mix(digest_of_stack(last_), digest_of_program()), memory_.knowledge(last_)};
 }
 
 uint64_t Execution::digest() {
   uint64_t digest = memory_.digest();
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     Actor& actor = actors_[a];
-    if (actor.stack_changed) {
-      actor.stack = actor.ended ? 1 : digest_of(*fibers_[a]);
-      actor.stack_changed = false;
-    }
-    digest = mix(digest, actor.stack);
+    digest = mix(digest, digest_of_stack(a));
     if (actor.parked != Parked::deferred) continue;
     uint64_t younger = 1;
     for (uint32_t i = 0; i < actor.watched; ++i) {
@@ -102,21 +119,26 @@ uint64_t Execution::digest() {
     }
     digest = mix(digest, younger);
   }
-  return mix(digest, digest_bytes(program_.memory, program_.memory_bytes));
+  return mix(digest, digest_of_program());
 }
 
 void Execution::take(const Move& move) {
   Actor& actor = actors_[move.actor];
+  only_read_ = false;
   if (move.outcome == Move::kDefer) {
     actor.parked = Parked::deferred;
     actor.parked_at = memory_.stores_made();
     return;
   }
   last_ = move.actor;
+  program_digest_.reset();
   if (++steps_ > program_.max_steps) fail(livelock());
   actor.parked = Parked::no;
+  const uint32_t stores = memory_.stores_made();
+  only_read_ = move.outcome != Move::kMiss;
   perform(move.actor, move.outcome);
   look_for_race();
+  only_read_ = only_read_ && memory_.stores_made() == stores;
   if (move.outcome != Move::kMiss) run_to_choice(move.actor);
 }
 
@@ -151,14 +173,16 @@ void Execution::tell(uint32_t actor, const Request& request, uint32_t outcome, u
 
 // The actor runs until there is something to choose in what it does next.
 void Execution::run_to_choice(uint32_t actor) {
-  do {
+  for (;;) {
     fibers_[actor]->resume();
     actors_[actor].stack_changed = true;
     if (fibers_[actor]->finished()) {
       actors_[actor].ended = true;
       return memory_.retire(actor);
     }
-  } while (perform_at_once(actor));
+    if (!perform_at_once(actor)) return;
+    only_read_ = false;
+  }
 }
 
 bool Execution::perform_at_once(uint32_t actor) {

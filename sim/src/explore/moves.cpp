@@ -30,7 +30,7 @@ bool Execution::list_pending_store() {
   return true;
 }
 
-const std::vector<Move>& Execution::read_moves() {
+const std::vector<Move>& Execution::read_moves(bool oldest_first) {
   moves_.clear();
   dead_end_ = false;
   if (!failure_.empty() || list_pending_store()) return moves_;
@@ -54,6 +54,7 @@ const std::vector<Move>& Execution::read_moves() {
   const std::vector<Move>* fewest = nullptr;
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     if (reads_[a].empty()) continue;
+    if (oldest_first) std::reverse(reads_[a].begin(), reads_[a].end());
     // Somebody else must go on for a younger store to come.
     if (movable > 1 && others_store(a)) reads_[a].push_back({a, Move::kDefer});
     if (fewest == nullptr || reads_[a].size() < fewest->size()) fewest = &reads_[a];

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -103,7 +104,7 @@ class Execution {
   /// there, at once, since it makes no difference to anybody when he does, or he defers, and reads
   /// one that is still to come. There is a sense in it only where others store, as assume() has it.
   /// Empty also where who has deferred waits in vain: dead_end(). For at most kMaxReaders actors.
-  const std::vector<Move>& read_moves();
+  const std::vector<Move>& read_moves(bool oldest_first = false);
   bool dead_end() const { return dead_end_; }
   bool anybody_deferred() const;
   /// Who has accessed what in any execution so far, and who else is not expected to.
@@ -119,6 +120,18 @@ class Execution {
   /// Equal for states from which the same can follow: memory, what is seen of it, and stacks. Only
   /// where Fiber::savable().
   uint64_t digest();
+  /// Where the last move has led to, if it was nothing but a read, else no Reading: two such moves
+  /// of an actor from the same state differ in nothing else. Only where Fiber::savable().
+  struct Reading {
+    uint64_t actor = 0;  // digest of its stack, and of the program's memory
+    MemoryModel::Knowledge knowledge;
+
+    /// Whatever can follow upon the other one can follow upon this one.
+    bool covers(const Reading& other) const {
+      return actor == other.actor && knowledge.within(other.knowledge);
+    }
+  };
+  std::optional<Reading> reading();
   /// Of the moves taken, what they read and what they wrote: the same run has the same hash.
   uint64_t run_hash() const { return run_hash_; }
   /// From now on each access is told to `trace`, a line each.
@@ -189,6 +202,8 @@ class Execution {
 
   void run_to_choice(uint32_t actor);
   bool perform_at_once(uint32_t actor);
+  uint64_t digest_of_stack(uint32_t actor);
+  uint64_t digest_of_program();
   void prepare(Request& request);
   void list_outcomes(uint32_t actor, uint32_t age, std::vector<Move>& moves);
   void list_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves);
@@ -221,8 +236,10 @@ class Execution {
   std::vector<Move> moves_;
   std::vector<std::vector<Move>> reads_;  // by actor
   bool dead_end_ = false;
+  bool only_read_ = false;  // the last move; nothing was stored, fenced or done to plain data
   Glance glance_;
   bool glancing_ = false;
+  std::optional<uint64_t> program_digest_;  // since the last move
   std::vector<std::string>* trace_ = nullptr;
 };
 
