@@ -78,7 +78,9 @@ void Execution::save(State& state) const {
 
 void Execution::restore(const State& state) {
   memory_.restore(state.memory);
-  for (size_t a = 0; a < fibers_.size(); ++a) fibers_[a]->restore(state.fibers[a]);
+  for (size_t a = 0; a < fibers_.size(); ++a) {
+    if (actors_[a].run != state.actors[a].run) fibers_[a]->restore(state.fibers[a]);
+  }
   actors_ = state.actors;
   std::memcpy(program_.memory, state.program_memory.data(), program_.memory_bytes);
   last_ = state.last;
@@ -86,6 +88,11 @@ void Execution::restore(const State& state) {
   run_hash_ = state.run_hash;
   program_digest_.reset();
   failure_.clear();
+}
+
+void Execution::stack_ran(uint32_t actor) {
+  actors_[actor].stack_changed = true;
+  actors_[actor].run = ++runs_;
 }
 
 uint64_t Execution::digest_of_stack(uint32_t actor) {
@@ -175,7 +182,7 @@ void Execution::tell(uint32_t actor, const Request& request, uint32_t outcome, u
 void Execution::run_to_choice(uint32_t actor) {
   for (;;) {
     fibers_[actor]->resume();
-    actors_[actor].stack_changed = true;
+    stack_ran(actor);
     if (fibers_[actor]->finished()) {
       actors_[actor].ended = true;
       return memory_.retire(actor);

@@ -55,25 +55,25 @@ bool MemoryModel::matters(uint32_t cell, const Access& access, bool write) const
   return false;
 }
 
-// f(place in cells_, access) for each that matters.
-template <class F>
-void MemoryModel::for_each_fact(F&& f) const {
-  for (uint32_t c = 0; c < cell_at_.size() && size_t{c} * cell_words_ < cells_.size(); ++c) {
+// Returns a digest of where they are.
+uint64_t MemoryModel::list_facts() {
+  facts_.clear();
+  uint64_t digest = 0;
+  const auto list = [&](size_t at, const Access& access) {
+    const auto fact = std::find(facts_.begin(), facts_.end(), access);
+    digest += mix(at, static_cast<uint64_t>(fact - facts_.begin()) + 1);
+    if (fact == facts_.end()) facts_.push_back(access);
+  };
+  for (uint32_t c = 0; size_t{c} * cell_words_ < cells_.size(); ++c) {
     const size_t at = size_t{c} * cell_words_;
     const Access written{cells_[at + kWriter], cells_[at + kWritten]};
-    if (matters(c, written, true)) f(at, written);
+    if (matters(c, written, true)) list(at, written);
     for (uint32_t a = 0; a < actors_.size(); ++a) {
       const Access read{a, cells_[at + kReads + a]};
-      if (matters(c, read, false)) f(at + kReads + a, read);
+      if (matters(c, read, false)) list(at + kReads + a, read);
     }
   }
-}
-
-void MemoryModel::list_facts() {
-  facts_.clear();
-  for_each_fact([&](size_t, const Access& access) {
-    if (std::find(facts_.begin(), facts_.end(), access) == facts_.end()) facts_.push_back(access);
-  });
+  return digest;
 }
 
 // 0 for a view that knows nothing which not everybody knows.
@@ -89,15 +89,6 @@ uint64_t MemoryModel::digest_of_view(ViewId view) const {
   for (uint32_t f = 0; f < facts_.size(); ++f) {
     if (known(view, facts_[f])) digest += mix(~uint64_t{0}, f + 1);
   }
-  return digest;
-}
-
-uint64_t MemoryModel::digest_of_cells() const {
-  uint64_t digest = 0;
-  for_each_fact([&](size_t at, const Access& access) {
-    const auto fact = std::find(facts_.begin(), facts_.end(), access);
-    digest += mix(at, static_cast<uint64_t>(fact - facts_.begin()) + 1);
-  });
   return digest;
 }
 
@@ -138,12 +129,11 @@ uint64_t MemoryModel::digest_of_location(uint32_t location) const {
 
 uint64_t MemoryModel::digest() {
   forget_unseen();
-  list_facts();
+  uint64_t digest = list_facts();
   view_digests_.assign(owners_.size(), 0);
   for (ViewId v = 1; v < owners_.size(); ++v) {
     if (owners_[v] != 0) view_digests_[v] = digest_of_view(v);
   }
-  uint64_t digest = digest_of_cells();
   for (uint32_t l = 0; l < locations_.size(); ++l) {
     const uint64_t location = digest_of_location(l);
     if (location != 0) digest = mix(digest + l, location);

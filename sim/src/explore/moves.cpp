@@ -162,7 +162,7 @@ bool Execution::glance(uint32_t actor, bool commit) {
   glancing_ = true;
   const bool found = next.look(next.context);
   glancing_ = false;
-  actors_[actor].stack_changed = true;
+  stack_ran(actor);
   if (commit) {
     memory_.let_go(eyes);
   } else {

@@ -19,8 +19,9 @@ inline uint64_t mix(uint64_t digest, uint64_t word) {
 
 inline uint64_t digest_bytes(const void* data, size_t bytes) {
   constexpr uint64_t kFactor = 0x9e3779b97f4a7c15u;
+  constexpr size_t kLanes = 8;  // so that no multiplication waits for another one
   const auto* at = static_cast<const uint8_t*>(data);
-  uint64_t lanes[4] = {bytes, 1, 2, 3};
+  uint64_t lanes[kLanes] = {bytes, 1, 2, 3, 4, 5, 6, 7};
   const auto take = [&](uint64_t& lane, size_t n) {
     uint64_t word = 0;
     std::memcpy(&word, at, n);
@@ -29,12 +30,14 @@ inline uint64_t digest_bytes(const void* data, size_t bytes) {
     at += n;
     bytes -= n;
   };
-  while (bytes >= 32) {
+  while (bytes >= 8 * kLanes) {
     for (uint64_t& lane : lanes) take(lane, 8);
   }
   while (bytes >= 8) take(lanes[0], 8);
   take(lanes[0], bytes);
-  return mix(mix(lanes[0], lanes[1]), mix(lanes[2], lanes[3]));
+  uint64_t digest = lanes[0];
+  for (size_t lane = 1; lane < kLanes; ++lane) digest = mix(digest, lanes[lane]);
+  return digest;
 }
 
 /// A set of digests: open addressing, at most three quarters full.

@@ -180,6 +180,7 @@ class Execution {
     uint32_t watches[kMaxWatched] = {};
     uint64_t stack = 0;  // digest
     bool stack_changed = true;
+    uint64_t run = 0;  // of all times that anything has run on the stack, the last
   };
   // One way through the loads of a look.
   struct Glance {
@@ -202,6 +203,7 @@ class Execution {
 
   void run_to_choice(uint32_t actor);
   bool perform_at_once(uint32_t actor);
+  void stack_ran(uint32_t actor);
   uint64_t digest_of_stack(uint32_t actor);
   uint64_t digest_of_program();
   void prepare(Request& request);
@@ -236,6 +238,7 @@ class Execution {
   std::vector<Move> moves_;
   std::vector<std::vector<Move>> reads_;  // by actor
   bool dead_end_ = false;
+  uint64_t runs_ = 0;
   bool only_read_ = false;  // the last move; nothing was stored, fenced or done to plain data
   Glance glance_;
   bool glancing_ = false;

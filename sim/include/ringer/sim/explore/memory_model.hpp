@@ -194,12 +194,9 @@ class MemoryModel {
   // memory_digest.cpp
   void forget_unseen();
   uint32_t oldest_in_reach(uint32_t location) const;
-  void list_facts();
+  uint64_t list_facts();
   bool matters(uint32_t cell, const Access& access, bool write) const;
-  template <class F>
-  void for_each_fact(F&& f) const;
   uint64_t digest_of_view(ViewId view) const;
-  uint64_t digest_of_cells() const;
   uint64_t digest_of_location(uint32_t location) const;
   uint64_t digest_for_readers(const Store& store, const MemoryUse::Word& use) const;
 
