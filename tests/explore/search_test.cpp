@@ -174,25 +174,32 @@ struct Step {
   }
 };
 
+// What a program makes of what an access has told it: all of it, whether it is zero, or nothing.
+enum Use { whole, zero_or_not, nothing, uses };
+
 std::unique_ptr<SmallProgram> random_program(uint64_t seed) {
   std::mt19937_64 random(seed);
   const auto below = [&](uint64_t n) { return static_cast<uint32_t>(random() % n); };
   auto program = std::make_unique<SmallProgram>();
   const uint32_t actors = 2 + below(2);
+  program->program().scopes_required = below(4) == 0;
   for (uint32_t a = 0; a < actors; ++a) {
     std::vector<Step> steps(1 + below(kMaxSteps));
     std::vector<uint32_t> scopes;
+    std::vector<Use> used;
     for (Step& step : steps) {
       step = {static_cast<Step::Kind>(below(Step::kinds)), below(1 + below(3)), below(2) != 0,
               1 + below(3), below(3)};
       scopes.push_back(below(3));
+      used.push_back(static_cast<Use>(below(uses)));
     }
     const Place place = below(2) == 0 ? Place{a, a} : Place{0, below(2)};
     program->add(place, [=](const SimPlatform& p, Memory& m) {
       for (size_t i = 0; i < steps.size(); ++i) {
-        m.seen[a][i] = scopes[i] == 0   ? steps[i].run<Scope::cta>(p, m)
-                       : scopes[i] == 1 ? steps[i].run<Scope::gpu>(p, m)
-                                        : steps[i].run<Scope::sys>(p, m);
+        const uint64_t told = scopes[i] == 0   ? steps[i].run<Scope::cta>(p, m)
+                              : scopes[i] == 1 ? steps[i].run<Scope::gpu>(p, m)
+                                               : steps[i].run<Scope::sys>(p, m);
+        m.seen[a][i] = used[i] == whole ? told : used[i] == zero_or_not && told != 0 ? 1 : 0;
       }
     });
   }
