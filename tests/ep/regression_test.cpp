@@ -104,26 +104,38 @@ TEST_CASE("topology inferred from the rank count", "[ep][regression]") {
 
 namespace {
 
-// A backend whose NIC fails at one rank, in one verb.
+struct Registration {
+  uint32_t rights;
+  uint32_t rkey;
+};
+
+// A backend whose NIC fails at one rank, in one verb; without a verb it tells what is registered
+// there.
 class FailingBackend : public Backend {
  public:
   FailingBackend(Backend& inner, uint32_t rank, std::string verb)
       : inner_(inner), rank_(rank), verb_(std::move(verb)) {}
   const char* name() const override { return "failing"; }
   std::unique_ptr<Nic> open_nic(uint32_t rank) override {
-    return std::make_unique<FailingNic>(inner_.open_nic(rank), rank == rank_ ? verb_ : "");
+    const bool watched = rank == rank_;
+    return std::make_unique<FailingNic>(inner_.open_nic(rank), watched ? verb_ : "",
+                                        watched ? &registrations : nullptr);
   }
+
+  std::vector<Registration> registrations;
 
  private:
   class FailingNic : public Nic {
    public:
-    FailingNic(std::unique_ptr<Nic> inner, std::string verb)
-        : inner_(std::move(inner)), verb_(std::move(verb)) {}
+    FailingNic(std::unique_ptr<Nic> inner, std::string verb, std::vector<Registration>* told)
+        : inner_(std::move(inner)), verb_(std::move(verb)), told_(told) {}
     NicCaps caps() const override { return inner_->caps(); }
     std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes, uint32_t rights,
                                                   KernelMemory* memory) override {
       if (verb_ == "register_memory") throw BackendError("register_memory: errno 12 injected");
-      return inner_->register_memory(address, bytes, rights, memory);
+      auto region = inner_->register_memory(address, bytes, rights, memory);
+      if (told_ != nullptr) told_->push_back({rights, region->rkey()});
+      return region;
     }
     std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {
       if (verb_ == "create_queue_pair" && ++created_ == 5) {
@@ -135,6 +147,7 @@ class FailingBackend : public Backend {
    private:
     std::unique_ptr<Nic> inner_;
     std::string verb_;
+    std::vector<Registration>* told_;
     int created_ = 0;
   };
 
@@ -225,6 +238,23 @@ TEST_CASE("ranks that are configured differently do not start", "[ep][regression
   make_buffers(backend, configs, reasons);
   for (const std::string& reason : reasons) CHECK(reason == "rank 2: " + what + " on rank 0");
   require_empty(fabric, config.ranks);
+}
+
+TEST_CASE("flags are registered for strict order, payload for any", "[ep][regression]") {
+  sim::Fabric fabric;
+  soft::SoftBackend soft(fabric);
+  FailingBackend backend(soft, 1, "");
+  ep::Config config = small_group().config;
+  config.ranks = 2;
+  std::vector<std::string> reasons;
+  const auto buffers = make_buffers(backend, config, reasons);
+  REQUIRE(backend.registrations.size() == 2);
+  const auto [payload, flags] = std::pair(backend.registrations[0], backend.registrations[1]);
+  CHECK((payload.rights & access::relaxed_order) != 0);
+  CHECK((flags.rights & access::relaxed_order) == 0);
+  const ChannelPeer& seen = buffers[0]->common_args().channel.peers[1];
+  CHECK(seen.rkey == payload.rkey);
+  CHECK(seen.flag_rkey == flags.rkey);
 }
 
 // A NIC may be unable to take memory that only peers' kernels reach.

@@ -15,13 +15,13 @@ constexpr uint32_t kQkey = 0x11111111;
 constexpr uint32_t kGrhBytes = 40;
 constexpr uint32_t kBytes = 200;
 
-/// A queue pair for datagrams that has a receive buffer at `receive_at`.
+/// A queue pair for datagrams on a port, with a receive buffer at `receive_at`.
 struct DatagramEnd : VerbsQueuePair {
-  DatagramEnd(VerbsDevice& of, size_t receive_at)
+  DatagramEnd(VerbsDevice& of, size_t receive_at, uint8_t port = 1)
       : VerbsQueuePair(of, IBV_QPT_UD), device(of), at(receive_at) {
     ibv_qp_attr a{};
     a.qp_state = IBV_QPS_INIT;
-    a.port_num = 1;
+    a.port_num = port;
     a.qkey = kQkey;
     modify(a, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY);
     a.qp_state = IBV_QPS_RTR;
@@ -98,9 +98,12 @@ TEST_CASE("address: what stands before a datagram leads back to its sender", "[v
     CHECK(header[20] == 0x45);  // IPv4 of five words
     CHECK(header[21] == 8);
     CHECK(header[28] == 63);
+    // IPv4, UDP, the transport's headers, the data, and a checksum.
+    CHECK((header[22] << 8 | header[23]) == 20 + 8 + 12 + 8 + kBytes + 4);
     CHECK(std::memcmp(header + 32, device.gid.raw + 12, 4) == 0);
   } else {
     CHECK(header[0] >> 4 == 6);
+    CHECK((header[4] << 8 | header[5]) == 12 + 8 + kBytes + 4);
     CHECK(std::memcmp(header + 8, device.gid.raw, 16) == 0);
   }
   // libibverbs reads sender and checksum from it.
@@ -113,15 +116,37 @@ TEST_CASE("address: what stands before a datagram leads back to its sender", "[v
   CHECK(std::memcmp(device.memory.data(), device.memory.data() + near.at + kGrhBytes, kBytes) == 0);
 }
 
-TEST_CASE("address: without a route header a datagram carries none", "[verbs]") {
+// The source is the port that the queue pair is bound to, not the device's first one.
+TEST_CASE("address: a datagram from another port names that port", "[verbs][ports]") {
+  VerbsDevice device;
+  DatagramEnd near(device, 1024, 2);
+  DatagramEnd far(device, 2048);
+  ibv_gid gid{};
+  ibv_port_attr port{};
+  REQUIRE(ibv_query_gid(device.context.get(), 2, device.gid_index(), &gid) == 0);
+  REQUIRE(ibv_query_port(device.context.get(), 2, &port) == 0);
+  ibv_ah_attr attr = device.own_port();
+  attr.port_num = 2;
+  attr.is_global = 1;
+  attr.grh.dgid = device.gid;
+  attr.grh.sgid_index = static_cast<uint8_t>(device.gid_index());
+  const AddressHandle out = handle_for(device, attr);
+  REQUIRE(out != nullptr);
+  REQUIRE(near.send(0, out.get(), far.qp->qp_num) == IBV_WC_SUCCESS);
+  const ibv_wc arrived = far.completion();
+  REQUIRE(arrived.status == IBV_WC_SUCCESS);
+  const uint8_t* header = device.memory.data() + far.at;
+  if (device.ethernet()) {
+    CHECK(std::memcmp(header + 32, gid.raw + 12, 4) == 0);
+  } else {
+    CHECK(std::memcmp(header + 8, gid.raw, 16) == 0);
+    CHECK(arrived.slid == port.lid);
+  }
+}
+
+TEST_CASE("address: without a route header a datagram carries none", "[verbs][infiniband]") {
   VerbsDevice device;
   const ibv_ah_attr attr = device.own_port();
-  if (device.ethernet()) {
-    ibv_ah_attr bare = attr;
-    bare.is_global = 0;
-    CHECK(refused(device, bare, EINVAL));
-    return;
-  }
   DatagramEnd near(device, 1024);
   DatagramEnd far(device, 2048);
   const AddressHandle out = handle_for(device, attr);
@@ -140,6 +165,8 @@ TEST_CASE("address: a GID index that is not in use is refused", "[verbs]") {
   attr.grh.dgid = device.gid;
   attr.grh.sgid_index = device.ethernet() ? 4 : 1;
   if (device.ethernet()) {
+    CHECK(refused(device, attr, ENODATA));
+    attr.grh.sgid_index = 8;  // beyond the table
     CHECK(refused(device, attr, EINVAL));
     return;
   }
@@ -150,17 +177,33 @@ TEST_CASE("address: a GID index that is not in use is refused", "[verbs]") {
   CHECK(end.send(0, out.get(), end.qp->qp_num) == IBV_WC_LOC_QP_OP_ERR);
 }
 
-TEST_CASE("address: on Ethernet an IPv4 address must be somebody's", "[verbs]") {
+TEST_CASE("address: on Ethernet an IPv4 address must be somebody's", "[verbs][ethernet]") {
   VerbsDevice device;
-  if (!device.ethernet()) return;
   CHECK(refused(device, with_gid(device, {10, 0, 0, 1}), ENETUNREACH));
   CHECK(refused(device, with_gid(device, {198, 18, 99, 1}), ENETUNREACH));
   CHECK(handle_for(device, with_gid(device, {198, 18, 0, 1})) != nullptr);
 }
 
-TEST_CASE("address: on Ethernet a connection needs a GID", "[verbs]") {
+TEST_CASE("address: on Ethernet both ends of a way are of one family", "[verbs][ethernet]") {
   VerbsDevice device;
-  if (!device.ethernet()) return;
+  constexpr uint8_t kLinkLocalV1 = 0, kLinkLocalV2 = 1, kIpv4V2 = 3;
+  ibv_ah_attr attr = device.own_port();
+  attr.grh.sgid_index = kLinkLocalV2;
+  CHECK(refused(device, attr, EINVAL));
+  REQUIRE(ibv_query_gid(device.context.get(), 1, kLinkLocalV2, &attr.grh.dgid) == 0);
+  CHECK(handle_for(device, attr) != nullptr);
+  attr.grh.sgid_index = kIpv4V2;
+  CHECK(refused(device, attr, EINVAL));
+  // A link-local address that is nobody's: only RoCE v1 asks nobody.
+  attr.grh.dgid.raw[15] = 99;
+  attr.grh.sgid_index = kLinkLocalV2;
+  CHECK(refused(device, attr, ENETUNREACH));
+  attr.grh.sgid_index = kLinkLocalV1;
+  CHECK(handle_for(device, attr) != nullptr);
+}
+
+TEST_CASE("address: on Ethernet a connection needs a GID", "[verbs][ethernet]") {
+  VerbsDevice device;
   VerbsQueuePair end(device, IBV_QPT_UC);
   ibv_qp_attr a{};
   a.qp_state = IBV_QPS_INIT;

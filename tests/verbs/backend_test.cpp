@@ -13,6 +13,7 @@
 #include <ringer/host_queue.hpp>
 #include <ringer/mlx5/mlx5_backend.hpp>
 
+#include "registered_memory.hpp"
 #include "support/catch.hpp"
 
 using namespace ringer;
@@ -80,6 +81,7 @@ class DmaBufMemory : public KernelMemory {
  public:
   void* allocate(size_t bytes, MemoryUse use) override {
     const auto size = static_cast<off_t>(whole_pages(bytes));
+    uses.push_back(use);
     Piece piece;
     piece.file = memfd_create("device memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     REQUIRE(piece.file >= 0);
@@ -106,12 +108,13 @@ class DmaBufMemory : public KernelMemory {
   }
   bool host_reachable() const override { return false; }
   DmaBuf export_dmabuf(const void* at, size_t) override {
-    if (!exports) return {};
+    if (!exports) throw BackendError("no export");
     const Piece& piece = piece_of(at);
     return {dup(piece.file), static_cast<uint64_t>(static_cast<const uint8_t*>(at) - piece.at)};
   }
 
   bool exports = true;
+  std::vector<MemoryUse> uses;  ///< what has been asked for
 
  private:
   struct Piece {
@@ -350,9 +353,32 @@ TEST_CASE("mlx5 backend: memory that only its driver knows is registered as a dm
     if (memory.exports) {
       CHECK_THROWS_WITH(attempt(), contains("ibv_reg_dmabuf_mr: Invalid argument; ibv_reg_mr: "));
     } else {
-      CHECK_THROWS_WITH(attempt(), contains("ibv_reg_mr: Bad address"));
+      CHECK_THROWS_WITH(attempt(), contains("no export; ibv_reg_mr: Bad address"));
     }
   }
+  SECTION("as a dma-buf or not at all") {
+    wanted.registration.value = Registration::dmabuf;
+    memory.exports = false;
+    mlx5::Mlx5Backend backend(wanted);
+    const auto nic = backend.open_nic(0);
+    CHECK_THROWS_WITH(nic->register_memory(window.data(), 64, access::all, &memory),
+                      contains("no export") && !contains("ibv_reg_mr"));
+  }
+}
+
+TEST_CASE("mlx5 backend: only what asks for it may be written in any order", "[verbs]") {
+  using mlx5::RelaxedOrdering;
+  const auto relaxed = [](uint32_t rights, RelaxedOrdering ordering) {
+    return (mlx5::access_flags(rights, ordering) & IBV_ACCESS_RELAXED_ORDERING) != 0;
+  };
+  const uint32_t asks = access::all | access::relaxed_order;
+  CHECK(relaxed(asks, RelaxedOrdering::automatic));
+  CHECK(relaxed(asks, RelaxedOrdering::on));
+  CHECK_FALSE(relaxed(asks, RelaxedOrdering::off));
+  CHECK_FALSE(relaxed(access::all, RelaxedOrdering::on));
+  CHECK(mlx5::access_flags(access::remote_read, RelaxedOrdering::off) == IBV_ACCESS_REMOTE_READ);
+  CHECK(mlx5::access_flags(access::remote_write, RelaxedOrdering::off) ==
+        (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_LOCAL_WRITE));
 }
 
 TEST_CASE("mlx5 backend: queues may lie where only kernels and the NIC reach them", "[verbs]") {
@@ -368,6 +394,8 @@ TEST_CASE("mlx5 backend: queues may lie where only kernels and the NIC reach the
   config.cq_mode = GENERATE(CqMode::collapsed, CqMode::owner_bit);
   End near(*nic, config);
   End far(*nic, config);
+  CHECK(std::count(memory.uses.begin(), memory.uses.end(), MemoryUse::near_queue) == 2);
+  CHECK(std::count(memory.uses.begin(), memory.uses.end(), MemoryUse::queue) == 0);
   near.qp->connect(far.qp->address(), 1);
   far.qp->connect(near.qp->address(), 0);
   const DeviceQp view = near.qp->device_view();

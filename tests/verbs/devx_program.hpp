@@ -3,8 +3,6 @@
 // memory of ours and a register, and no library posts or polls.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -103,7 +101,6 @@ inline constexpr PrmBits dbr_umem_valid = {0xd0, 28, 28}, dbr_umem = {0xe4, 31, 
 inline constexpr uint32_t kDbrAddress = 0xa0;
 }  // namespace prm_qpc
 
-using MacAddress = std::array<uint8_t, 6>;
 using UmemHandle = Handle<mlx5dv_devx_umem>;
 using ObjectHandle = Handle<mlx5dv_devx_obj>;
 
@@ -133,20 +130,6 @@ struct DevxDevice : VerbsDevice {
     objects.pd = {pd.get(), &inside};
     REQUIRE(mlx5dv_init_obj(&objects, MLX5DV_OBJ_PD) == 0);
     pdn = inside.pdn;
-  }
-
-  /// Where its own port is on Ethernet, as the kernel has resolved it.
-  MacAddress mac() const {
-    ibv_ah_attr attr = own_port();
-    const Handle<ibv_ah> handle(ibv_create_ah(pd.get(), &attr), ibv_destroy_ah);
-    REQUIRE(handle != nullptr);
-    mlx5dv_ah inside{};
-    mlx5dv_obj objects{};
-    objects.ah = {handle.get(), &inside};
-    REQUIRE(mlx5dv_init_obj(&objects, MLX5DV_OBJ_AH) == 0);
-    MacAddress mac;
-    std::copy_n(inside.av->rmac, mac.size(), mac.begin());
-    return mac;
   }
 
   std::unique_ptr<mlx5dv_devx_uar, void (*)(mlx5dv_devx_uar*)> uar{nullptr, mlx5dv_devx_free_uar};

@@ -172,6 +172,17 @@ test_killed_run() {
   judge "a killed run leaves its directory" $?
   "$ringer" run -- true
   judge_news "the next run"
+  # What will not end keeps its devices.
+  begin stubborn sh -c 'trap "" TERM; while :; do sleep 0.1; done'
+  kill -KILL "$runner"
+  wait "$runner" 2> /dev/null
+  "$ringer" run -- true
+  [ "$(ls "$TMPDIR" | grep -c '^ringer-run-')" = 1 ]
+  judge "a command that outlives its run keeps the directory" $?
+  kill -KILL "$command"
+  await "$kill_limit" ended "$command"
+  await "$kill_limit" eval '"$ringer" run -- true; ! ls "$TMPDIR" | grep -q "^ringer-run-"'
+  judge_news "its end"
 }
 
 have_pyverbs() {

@@ -2,6 +2,8 @@
 // Plain libibverbs on the first device, with the rings looked into by mlx5dv.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -14,6 +16,8 @@
 #include "support/catch.hpp"
 
 namespace ringer::test {
+
+using MacAddress = std::array<uint8_t, 6>;
 
 template <class T>
 using Handle = std::unique_ptr<T, int (*)(T*)>;
@@ -55,6 +59,20 @@ struct VerbsDevice {
     }
     return attr;
   }
+  /// Where its own port is on Ethernet, as the kernel has resolved it.
+  MacAddress mac() const {
+    ibv_ah_attr attr = own_port();
+    const Handle<ibv_ah> handle(ibv_create_ah(pd.get(), &attr), ibv_destroy_ah);
+    REQUIRE(handle != nullptr);
+    mlx5dv_ah inside{};
+    mlx5dv_obj objects{};
+    objects.ah = {handle.get(), &inside};
+    REQUIRE(mlx5dv_init_obj(&objects, MLX5DV_OBJ_AH) == 0);
+    MacAddress mac;
+    std::copy_n(inside.av->rmac, mac.size(), mac.begin());
+    return mac;
+  }
+
   uint64_t address(size_t offset) const {
     return reinterpret_cast<uint64_t>(memory.data()) + offset;
   }

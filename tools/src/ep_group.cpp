@@ -51,39 +51,7 @@ EpGroup::Impl::Impl(const EpOptions& given)
   }
 }
 
-// GPU memory is where kernels are fastest, if whoever writes there reaches it: peers that map it,
-// or NICs that take its registration. All processes place their windows alike.
-void EpGroup::Impl::place_windows() {
-  if (options.device != EpDevice::cuda || options.windows != EpWindows::automatic) return;
-  options.windows = options.shared_memory_only() ? EpWindows::gpu : EpWindows::host;
-  if (options.shared_memory_only() || options.backend == EpBackend::sim) return;
-  std::string trouble;
-  together(options.processes, [&] { trouble = windows_trouble(); });
-  for (const std::string& text : all_texts(options.processes, trouble)) {
-    if (trouble.empty()) trouble = text;
-  }
-  if (trouble.empty()) options.windows = EpWindows::gpu;
-  windows_text = trouble.empty() ? "windows in GPU memory, which the NICs take\n"
-                                 : "windows in pinned host memory: " + trouble + "\n";
-}
-
-// Why the NIC of this process's first rank does not take GPU memory; nothing if it does.
-std::string EpGroup::Impl::windows_trouble() const {
-  constexpr size_t kProbeBytes = 65536;
-  const auto gpu = make_cuda_window_memory();
-  const auto nics = make_mlx5_backend(std::vector<RankPlace>(options.config.ranks), {});
-  const auto nic = nics->open_nic(options.first_rank());
-  const KernelArray<uint8_t> probe(*gpu, kProbeBytes, MemoryUse::window);
-  try {
-    nic->register_memory(probe.data(), probe.size(), access::all, gpu.get());
-    return {};
-  } catch (const BackendError& e) {
-    return e.what();
-  }
-}
-
 std::unique_ptr<EpLauncher> EpGroup::Impl::make_launcher() {
-  place_windows();
   std::unique_ptr<EpLauncher> made;
   together(options.processes, [&] {
     made = options.device == EpDevice::cuda
@@ -91,33 +59,79 @@ std::unique_ptr<EpLauncher> EpGroup::Impl::make_launcher() {
                : make_host_launcher(options, [this] { return pump(); });
   });
   made->share_devices();
+  if (options.device == EpDevice::cuda) place_windows(*made);
   return made;
 }
 
+// GPU memory is where kernels are fastest, if whoever writes there reaches it: peers that map it,
+// or NICs that take its registration. All processes place their windows alike.
+void EpGroup::Impl::place_windows(EpLauncher& on) {
+  if (options.windows != EpWindows::automatic) return;
+  bool on_gpu = options.shared_memory_only();
+  if (!on_gpu && options.backend == EpBackend::mlx5) {
+    const auto nics = make_nics(on);
+    std::string trouble;
+    together(options.processes, [&] {
+      on.place_windows(true);
+      trouble = windows_trouble(on, *nics);
+    });
+    for (const std::string& text : all_texts(options.processes, trouble)) {
+      if (trouble.empty()) trouble = text;
+    }
+    on_gpu = trouble.empty();
+    windows_text = on_gpu ? "windows in GPU memory, which the NICs take\n"
+                          : "windows in pinned host memory: " + trouble + "\n";
+  }
+  options.windows = on_gpu ? EpWindows::gpu : EpWindows::host;
+  together(options.processes, [&] { on.place_windows(on_gpu); });
+}
+
+// Why a rank's NIC does not take memory of the rank's GPU; nothing if all of this process do.
+std::string EpGroup::Impl::windows_trouble(EpLauncher& on, Backend& nics) const {
+  constexpr size_t kProbeBytes = 65536;
+  for (uint32_t r = 0; r < options.local_ranks(); ++r) {
+    const auto nic = nics.open_nic(options.first_rank() + r);
+    try {
+      const KernelArray<uint8_t> probe(on.memory(r), kProbeBytes, MemoryUse::window);
+      nic->register_memory(probe.data(), probe.size(), access::all, &on.memory(r));
+    } catch (const BackendError& e) {
+      return e.what();
+    }
+  }
+  return {};
+}
+
 std::unique_ptr<Backend> EpGroup::Impl::make_backend() {
-  std::unique_ptr<Backend> made;
   if (options.backend == EpBackend::sim) return std::make_unique<soft::SoftBackend>(fabric);
+  return make_nics(*launcher);
+}
+
+// Real ones, or those that stand in for them.
+std::unique_ptr<Backend> EpGroup::Impl::make_nics(EpLauncher& on) {
   NodeFacts facts;
+  std::vector<RankPlace> mine;
   together(options.processes, [&] {
     facts = probe_node(options.topology.empty() ? machine_root() : recorded_root(options.topology));
+    mine = places(on, facts);
   });
-  const std::vector<RankPlace> all = all_values<RankPlace>(options.processes, places(facts));
+  const std::vector<RankPlace> all = all_values<RankPlace>(options.processes, mine);
+  std::unique_ptr<Backend> made;
   together(options.processes, [&] { made = make_mlx5_backend(all, facts); });
   return made;
 }
 
 // Of this process's ranks.
-std::vector<RankPlace> EpGroup::Impl::places(const NodeFacts& facts) const {
-  std::vector<RankPlace> places;
+std::vector<RankPlace> EpGroup::Impl::places(const EpLauncher& on, const NodeFacts& facts) const {
+  std::vector<RankPlace> found;
   for (uint32_t r = 0; r < options.local_ranks(); ++r) {
-    std::string gpu = launcher->gpu_address(r);
+    std::string gpu = on.gpu_address(r);
     const size_t stands_for = options.first_rank() + r;
     if (gpu.empty() && !options.topology.empty() && !facts.gpus.empty()) {
       gpu = facts.gpus[stands_for % facts.gpus.size()].address();
     }
-    places.push_back(rank_place(gpu));
+    found.push_back(rank_place(gpu));
   }
-  return places;
+  return found;
 }
 
 // Nothing may be under way when windows go: everything posted has been waited for by some rank's

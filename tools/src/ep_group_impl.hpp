@@ -34,11 +34,12 @@ struct EpGroup::Impl {
   explicit Impl(const EpOptions& given);
   ~Impl();
 
-  void place_windows();
-  std::string windows_trouble() const;
   std::unique_ptr<EpLauncher> make_launcher();
   std::unique_ptr<Backend> make_backend();
-  std::vector<RankPlace> places(const NodeFacts& facts) const;
+  std::unique_ptr<Backend> make_nics(EpLauncher& on);
+  void place_windows(EpLauncher& on);
+  std::string windows_trouble(EpLauncher& on, Backend& nics) const;
+  std::vector<RankPlace> places(const EpLauncher& on, const NodeFacts& facts) const;
   void set_up();
   void prepare(uint64_t iteration);
   double launch(EpOp op, ep::Phases phases);

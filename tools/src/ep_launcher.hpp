@@ -39,6 +39,8 @@ class EpLauncher {
   virtual void share_devices() {}
   /// Memory of a rank's kernels.
   virtual KernelMemory& memory(uint32_t local_rank) = 0;
+  /// From now on windows lie in GPU memory, or in pinned host memory. Before memory() is used.
+  virtual void place_windows(bool /*on_gpu*/) {}
   /// PCI address of the GPU that a rank's kernels run on; empty: on none.
   virtual std::string gpu_address(uint32_t /*local_rank*/) const { return {}; }
   /// Runs one operation on all ranks together; returns the slowest one's microseconds, of this
@@ -57,10 +59,6 @@ std::unique_ptr<EpLauncher> make_host_launcher(const EpOptions& options,
 /// A GPU for each rank of a host, in turn. Throws BackendError if this build or
 /// machine has none.
 std::unique_ptr<EpLauncher> make_cuda_launcher(const EpOptions& options);
-
-/// Memory of a GPU that kernels of this process run on, with windows in its own memory. Errors: as
-/// make_cuda_launcher().
-std::unique_ptr<KernelMemory> make_cuda_window_memory();
 
 /// "dispatch", "combine send" ...
 const char* to_string(EpOp op, ep::Phases phases);

@@ -88,15 +88,21 @@ class CudaLauncher : public EpLauncher {
     const uint32_t first = ranks_before(options);  // collective: before anything that may fail
     prepare_environment();
     const uint32_t devices = require_gpus();
-    const auto placement = options.windows == EpWindows::gpu ? cuda::WindowPlacement::gpu
-                                                             : cuda::WindowPlacement::pinned_host;
     for (uint32_t r = 0; r < options.local_ranks(); ++r) {
       const auto device = static_cast<int>((first + r) % devices);
-      memories_.push_back(cuda::make_cuda_memory(device, placement));
       check(cudaSetDevice(device), "cudaSetDevice");
       cudaStream_t stream = nullptr;
       check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
       streams_.push_back({device, {stream, &cudaStreamDestroy}});
+    }
+    CudaLauncher::place_windows(options.windows == EpWindows::gpu);
+  }
+
+  void place_windows(bool on_gpu) override {
+    memories_.clear();
+    for (const RankStream& rank : streams_) {
+      memories_.push_back(cuda::make_cuda_memory(
+          rank.device, on_gpu ? cuda::WindowPlacement::gpu : cuda::WindowPlacement::pinned_host));
     }
   }
 
@@ -251,12 +257,6 @@ class CudaLauncher : public EpLauncher {
 };
 
 }  // namespace
-
-std::unique_ptr<KernelMemory> make_cuda_window_memory() {
-  prepare_environment();
-  require_gpus();
-  return cuda::make_cuda_memory(0, cuda::WindowPlacement::gpu);
-}
 
 std::unique_ptr<EpLauncher> make_cuda_launcher(const EpOptions& options) {
   return std::make_unique<CudaLauncher>(options);

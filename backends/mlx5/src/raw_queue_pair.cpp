@@ -65,7 +65,7 @@ SqState RawQueuePair::read_heads() const {
   return heads;
 }
 
-// Where the host does not reach the heads, it still reaches the CQEs.
+// The host may not reach the heads; CQEs it can read.
 uint64_t RawQueuePair::outstanding(Status& status) {
   if (poster_) return poster_->outstanding(status);
   const SqState heads = read_heads();

@@ -44,7 +44,8 @@ enum class QueueMemory {
   near,  ///< with the kernels: on a GPU, in its memory
 };
 
-/// Whether PCIe may reorder writes to memory that was registered for that.
+/// Whether PCIe may reorder writes to memory that was registered for that: `on` and `automatic`
+/// alike where the kernel knows how, for registration cannot insist.
 enum class RelaxedOrdering { off, on, automatic };
 
 /// Variables RINGER_IB_X; where that is not set, NCCL_IB_X.
