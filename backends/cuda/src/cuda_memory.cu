@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include <cuda.h>
+
 #include <ringer/cuda/check.cuh>
 #include <ringer/cuda/cuda_memory.hpp>
 
@@ -81,8 +82,8 @@ class CudaMemory : public KernelMemory {
     const uintptr_t first = address / kHostPage * kHostPage;
     const uintptr_t end = (address + bytes + kHostPage - 1) / kHostPage * kHostPage;
     int fd = -1;
-    const CUresult error = export_range(&fd, first, end - first,
-                                        CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0);
+    const CUresult error =
+        export_range(&fd, first, end - first, CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0);
     if (error != CUDA_SUCCESS) {
       throw BackendError("cuMemGetHandleForAddressRange: CUDA error " + std::to_string(error));
     }
