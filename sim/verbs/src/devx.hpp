@@ -64,6 +64,23 @@ class DevxQueuePair : public DevxObject {
   std::unique_ptr<QueuePairCore> core_;
 };
 
+/// A receive memory pool: what verbs calls a shared receive queue.
+class DevxReceivePool : public DevxObject {
+ public:
+  DevxReceivePool(Nic& nic, const ReceiveQueueSetup& setup, Use<DevxUmem> ring_in,
+                  Use<DevxUmem> dbr_in)
+      : srq(nic, setup), ring_umem_(std::move(ring_in)), dbr_umem_(std::move(dbr_in)) {}
+  // The queue goes before the memory that it is in.
+  ~DevxReceivePool() override { srq.shut(); }
+  uint32_t users() const override { return srq.users(); }
+
+  SharedReceiveQueue srq;
+
+ private:
+  const Use<DevxUmem> ring_umem_;
+  const Use<DevxUmem> dbr_umem_;
+};
+
 class DevxMemoryKey : public DevxObject {
  public:
   DevxMemoryKey(Nic& nic, const MemoryRange& range, ProtectionDomain& pd, Use<DevxUmem> umem)

@@ -52,6 +52,56 @@ CompletionQueue& completion_queue(Creation& creation, uint32_t number) {
   return devx->cq;
 }
 
+// Made by verbs, or a pool.
+SharedReceiveQueue& shared_receive_queue(Creation& creation, uint32_t number) {
+  const ObjectTable& objects = creation.context.objects;
+  const auto is_it = [&](const SharedReceiveQueue& srq) {
+    return Nic::number_of(srq.queue()) == number;
+  };
+  auto* srq = objects.find<SharedReceiveQueue>(is_it);
+  if (srq != nullptr) return *srq;
+  auto* pool = objects.find<DevxReceivePool>([&](const auto& p) { return is_it(p.srq); });
+  demand(creation, pool != nullptr);
+  return pool->srq;
+}
+
+DevxObject& create_rmp(Creation& creation) {
+  constexpr uint64_t kDbrBytes = 8;
+  constexpr uint32_t kSegmentBytes = 16;
+  constexpr uint32_t kSmallestLogStride = 4;
+  constexpr uint32_t kLargestLogSize = 15;
+  namespace rmp = prm::create_rmp;
+  namespace wq = prm::wq;
+  const prm::Input& in = creation.in;
+  const auto at = [](auto field) { return prm::at(rmp::wq, field); };
+  const uint32_t type = in.get(at(wq::wq_type));
+  const uint32_t log_stride = in.get(at(wq::log_wq_stride));
+  const uint32_t log_size = in.get(at(wq::log_wq_sz));
+  const bool plain_wqes = in.get(rmp::basic_cyclic_rcv_wqe) != 0;
+  demand(creation, in.get(rmp::state) == rmp::kReady);
+  demand(creation, type == rmp::kLinkedList || (type == rmp::kCyclic && plain_wqes));
+  demand(creation, log_stride >= kSmallestLogStride && log_size <= kLargestLogSize);
+  ReceiveQueueSetup setup;
+  setup.pd = &domain(creation, in.get(at(wq::pd)));
+  setup.ring.count = 1u << log_size;
+  setup.ring.stride = 1u << log_stride;
+  setup.ring.linked = type == rmp::kLinkedList;
+  setup.max_sge = setup.ring.stride / kSegmentBytes - (setup.ring.linked ? 1 : 0);
+  Use<DevxUmem> ring_umem;
+  Use<DevxUmem> dbr_umem;
+  setup.ring.wqes =
+      in_umem(creation, at(wq::wq_umem_valid), at(wq::wq_umem_id), at(wq::wq_umem_offset),
+              uint64_t{setup.ring.count} * setup.ring.stride, ring_umem);
+  setup.ring.dbr =
+      reinterpret_cast<Be32*>(in_umem(creation, at(wq::dbr_umem_valid), at(wq::dbr_umem_id),
+                                      at(wq::dbr_addr), kDbrBytes, dbr_umem));
+  Context& context = creation.context;
+  auto& made = context.objects.make<DevxReceivePool>(context.nic, setup, std::move(ring_umem),
+                                                     std::move(dbr_umem));
+  creation.out.set(prm::kNumber, Nic::number_of(made.srq.queue()));
+  return made;
+}
+
 DevxObject& create_cq(Creation& creation) {
   constexpr uint32_t kCqe64 = 0;
   constexpr uint32_t kCqe128 = 1;
@@ -129,10 +179,7 @@ DevxObject& create_qp(Creation& creation) {
     uses.receive_cq = Use(completion_queue(creation, get(prm::qpc::cqn_rcv)));
   }
   if (get(prm::qpc::rq_type) == kFromShared) {
-    uses.srq = Use(context.objects.find<SharedReceiveQueue>([&](const SharedReceiveQueue& srq) {
-      return Nic::number_of(srq.queue()) == get(prm::qpc::srqn);
-    }));
-    demand(creation, static_cast<bool>(uses.srq));
+    uses.srq = Use(shared_receive_queue(creation, get(prm::qpc::srqn)));
   }
   setup.protection_domain = uses.pd->number;
   setup.uar = &uses.uar->registers;
@@ -191,6 +238,8 @@ DevxObject& create(Creation& creation) {
       return create_qp(creation);
     case prm::Opcode::create_mkey:
       return create_mkey(creation);
+    case prm::Opcode::create_rmp:
+      return create_rmp(creation);
     default:
       prm::refuse(creation.out, prm::Status::bad_opcode);
   }

@@ -75,6 +75,7 @@ enum class Opcode : uint32_t {
   query_qp = 0x50b,
   init2init_qp = 0x50e,
   query_hca_vport_context = 0x762,
+  create_rmp = 0x90c,
 };
 
 enum class Status : uint8_t { ok = 0, bad_opcode = 2, bad_parameter = 3, bad_resource_state = 9 };
@@ -187,5 +188,28 @@ inline constexpr Field umem_id = {0x320, 32};
 inline constexpr Field64 umem_offset = {0x340};
 inline constexpr uint32_t kAccessModeMtt = 1;
 }  // namespace create_mkey
+
+namespace wq {
+inline constexpr Field wq_type = {0x00, 4};
+inline constexpr Field pd = {0x48, 24};
+inline constexpr Field64 dbr_addr = {0x80};
+inline constexpr Field log_wq_stride = {0x10c, 4};
+inline constexpr Field log_wq_sz = {0x11b, 5};
+inline constexpr Field dbr_umem_valid = {0x120, 1};
+inline constexpr Field wq_umem_valid = {0x121, 1};
+inline constexpr Field dbr_umem_id = {0x140, 32};
+inline constexpr Field wq_umem_id = {0x160, 32};
+inline constexpr Field64 wq_umem_offset = {0x180};
+}  // namespace wq
+
+namespace create_rmp {
+inline constexpr uint32_t rmpc = 0x100;
+inline constexpr Field state = {rmpc + 0x08, 4};
+inline constexpr Field basic_cyclic_rcv_wqe = {rmpc + 0x20, 1};
+inline constexpr uint32_t wq = rmpc + 0x180;
+inline constexpr uint32_t kReady = 1;
+inline constexpr uint32_t kLinkedList = 0;
+inline constexpr uint32_t kCyclic = 1;
+}  // namespace create_rmp
 
 }  // namespace ringer::mlx5::prm
