@@ -38,6 +38,19 @@ for options in "--path ibgda" "--path fifo" "--path ibgda --dtype fp8 --flags at
       "${shape[@]}" "${words[@]}"
   fi
 done
+# What the conformance suite varies in one process, in four.
+for options in "--path ibgda --phases split" "--path ibgda --zero-copy" \
+  "--path ibgda --phases split --zero-copy --cq owner" "--path fifo --flags atomic" \
+  "--path ibgda --doorbell adaptive" "--path ibgda --doorbell every:1" \
+  "--path ibgda --ring-wqebbs 2 --cq owner" "--path ibgda --dtype fp8-ue8m0" \
+  "--ranks-per-node 2" "--path ibgda --routing one-hot"; do
+  [ -n "$mpirun" ] || break
+  read -ra words <<< "$options"
+  expected=$("$ringer" ep "${shape[@]}" "${words[@]}")
+  same "$expected" "four processes, $options" "$mpirun" -n 4 "$ringer" ep --backend mlx5 \
+    "${shape[@]}" "${words[@]}"
+done
+
 link=(--link ethernet)
 for queues in verbs devx; do
   export RINGER_IB_QUEUES=$queues
