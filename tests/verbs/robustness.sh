@@ -201,6 +201,8 @@ test_programs() {
   judge "a program that forks" $? "$work/out.fork"
   timeout -k 5 "$limit" "$ringer" run -- "$python" "$programs" flood > "$work/out.flood" 2>&1
   judge "datagrams to a process that is stopped" $? "$work/out.flood"
+  timeout -k 5 "$limit" "$ringer" run -- "$python" "$programs" farewell > "$work/out.farewell" 2>&1
+  judge "the last acknowledgement of a peer that is done" $? "$work/out.farewell"
   for how in exit return; do
     timeout -k 5 "$limit" "$ringer" run -- "$python" "$programs" leave "$how" > "$work/out.leave" 2>&1
     judge "a program that ends ($how) while traffic is under way" $? "$work/out.leave"

@@ -217,6 +217,44 @@ def flood():
     return 0
 
 
+def farewell():
+    """A receiver takes a message and ends while its sender is stopped: the acknowledgement that it
+    has left behind counts."""
+    programs = sides()
+    from_receiver, to_sender = pipe()
+    from_sender, to_receiver = pipe()
+
+    def receive():
+        side = programs.Side()
+        Remote.tell(side, to_sender)
+        side.connect(Remote(from_sender))
+        side.receive(0, 64)
+        print("ready", file=to_sender, flush=True)
+        side.done()
+        side.close()
+        return 0
+
+    def send():
+        side = programs.Side()
+        remote = Remote(from_receiver)
+        Remote.tell(side, to_receiver)
+        side.connect(remote)
+        programs.same("the receiver", from_receiver.readline(), "ready\n")
+        side.post(programs.e.IBV_WR_SEND, 0, 64)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        side.done()
+        side.close()
+        return 0
+
+    receiver, sender = run_child(receive), run_child(send)
+    os.waitpid(sender, os.WUNTRACED)
+    received = status_of(receiver)
+    os.kill(sender, signal.SIGCONT)
+    sent = status_of(sender)
+    print(f"receiver ended with {received}, sender with {sent}")
+    return received or sent
+
+
 def hold():
     """An open device, until the input ends."""
     open_device = sides().Side()
@@ -230,7 +268,8 @@ def main(program, *arguments):
     if program == "names":
         print("\n".join(names()))
         return 0
-    known = {"idle": idle, "fork": fork, "leave": leave, "intrude": intrude, "hold": hold, "flood": flood}
+    known = {"idle": idle, "fork": fork, "leave": leave, "intrude": intrude, "hold": hold, "flood": flood,
+             "farewell": farewell}
     return known[program](*arguments)
 
 
