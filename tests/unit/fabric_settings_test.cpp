@@ -69,7 +69,10 @@ TEST_CASE("fabric settings: a value out of its range is refused by its variable"
                                                        {"NCCL_IB_GID_INDEX", "-2"},
                                                        {"NCCL_IB_TC", "1 2"},
                                                        {"RINGER_IB_REGISTRATION", "peermem"},
-                                                       {"NCCL_IB_PCI_RELAXED_ORDERING", "3"}};
+                                                       {"NCCL_IB_PCI_RELAXED_ORDERING", "3"},
+                                                       {"RINGER_IB_HCA", "mlx5_0:abc"},
+                                                       {"NCCL_IB_HCA", "mlx5_1,mlx5_0:"},
+                                                       {"NCCL_IB_HCA", "^mlx5_0:0"}};
   for (const auto& [name, value] : wrong) {
     CAPTURE(name, value);
     std::string text;

@@ -159,7 +159,9 @@ class RunCommand : public Command {
   void take_rest(const std::vector<std::string>& words) override { command_ = words; }
 
   int run(Processes& processes) override {
-    require_alone(processes);
+    if (processes.exchange() != nullptr) {
+      throw UsageError("mpirun goes inside: ringer run -- mpirun -n N COMMAND");
+    }
     if (const auto extras = app_->remaining(); !extras.empty()) {
       throw UsageError(
           extras[0].starts_with('-')

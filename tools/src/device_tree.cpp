@@ -15,6 +15,7 @@
 #include <ringer/sim/verbs_tree.hpp>
 
 #include "machine_files.hpp"
+#include "routing.hpp"
 
 namespace ringer::tools {
 
@@ -44,8 +45,8 @@ bool is_own_tree(const fs::path& path) {
          lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid();
 }
 
-void remove_left_behind() {
-  for (const fs::path& root : entries(fs::temp_directory_path())) {
+void remove_left_behind(const fs::path& folder) {
+  for (const fs::path& root : entries(folder)) {
     if (!is_own_tree(root)) continue;
     const int lock = try_lock(root, 0);
     if (lock < 0) continue;
@@ -63,8 +64,11 @@ void remove_left_behind() {
 
 // It is made under a name that no sweep looks at, and is locked when it gets the one that they do.
 DeviceTree::DeviceTree(uint32_t devices, uint32_t ports, sim::LinkLayer link) {
-  remove_left_behind();
-  std::string name = (fs::temp_directory_path() / (kUnfinished + std::string("XXXXXX"))).string();
+  std::error_code error;
+  const fs::path folder = fs::temp_directory_path(error);
+  if (error) throw UsageError("TMPDIR is not a directory");
+  remove_left_behind(folder);
+  std::string name = (folder / (kUnfinished + std::string("XXXXXX"))).string();
   if (mkdtemp(name.data()) == nullptr) fail("cannot make " + name);
   root_ = name;
   try {

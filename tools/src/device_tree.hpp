@@ -13,7 +13,7 @@ namespace ringer::tools {
 /// has left behind is removed by the next run of the same user.
 class DeviceTree {
  public:
-  /// Errors: std::system_error.
+  /// Errors: std::system_error; UsageError if there is no folder for temporary files.
   DeviceTree(uint32_t devices, uint32_t ports, sim::LinkLayer link);
   ~DeviceTree();
   DeviceTree(const DeviceTree&) = delete;

@@ -112,6 +112,10 @@ std::unique_ptr<Backend> EpGroup::Impl::make_nics(EpLauncher& on) {
   std::vector<RankPlace> mine;
   together(options.processes, [&] {
     facts = probe_node(options.topology.empty() ? machine_root() : recorded_root(options.topology));
+    if (!options.topology.empty() && (facts.gpus.empty() || facts.hcas.empty())) {
+      throw UsageError("--topology: '" + options.topology +
+                       "' has no GPUs in sys/bus/pci/devices, or no HCAs in sys/class/infiniband");
+    }
     mine = places(on, facts);
   });
   const std::vector<RankPlace> all = all_values<RankPlace>(options.processes, mine);

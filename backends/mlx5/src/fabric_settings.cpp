@@ -76,6 +76,7 @@ void read_choice(const Lookup& lookup, const char* name, const Word<T> (&choices
 struct Wanted {
   std::string device;
   uint32_t port = 0;  // any
+  bool clear = true;  // what follows a colon is a port
 };
 
 /// A list of devices and how to read it.
@@ -94,9 +95,19 @@ struct DeviceFilter {
       const size_t colon = item.find(':');
       Wanted one{item.substr(0, colon), 0};
       if (colon != std::string::npos) {
-        one.port = static_cast<uint32_t>(std::strtoul(item.c_str() + colon + 1, nullptr, 10));
+        char* end = nullptr;
+        one.port = static_cast<uint32_t>(std::strtoul(item.c_str() + colon + 1, &end, 10));
+        one.clear = one.port != 0 && *end == '\0';
       }
       if (!one.device.empty()) wanted.push_back(one);
+    }
+  }
+
+  void check(const std::string& origin) const {
+    for (const Wanted& one : wanted) {
+      if (!one.clear) {
+        throw BackendError(origin + ": what follows '" + one.device + ":' is no port from 1 up");
+      }
     }
   }
 
@@ -164,6 +175,7 @@ int choose_gid(const PortFacts& port, const FabricSettings& settings) {
 FabricSettings read_fabric_settings(const Lookup& lookup) {
   FabricSettings s;
   s.devices = read_text(lookup, "HCA");
+  DeviceFilter(s.devices.value).check(s.devices.origin);
   read_number(lookup, "GID_INDEX", -1, 255, s.gid_index);
   read_number(lookup, "TC", 0, 255, s.traffic_class);
   read_number(lookup, "SL", 0, 15, s.service_level);
