@@ -44,11 +44,8 @@ bool WireEngine::send_nobody(const Nic::Refusal& refusal) {
   return true;
 }
 
-// What has arrived has been acknowledged by the time that its receiver can know of it: hardware is
-// that fast. The receiver may leave at once, so what is still owed goes first.
 void WireEngine::leave(NicQueuePair& qp) {
   const WireQueuePair& wire = *qp.wire;
-  answer(qp);
   if (wire.responses.empty()) return;
   const Response& oldest = wire.responses.front();
   owe_nobody(oldest.request, qp.qpn, oldest.psn);
