@@ -270,16 +270,21 @@ def completion_events():
     closes(left, right)
 
 
+def bound_window(side):
+    """A window of type 2 on the second page of the memory, and its key."""
+    window = MW(side.pd, e.IBV_MW_TYPE_2)
+    bind = SendWR(opcode=e.IBV_WR_BIND_MW, send_flags=e.IBV_SEND_SIGNALED)
+    bind.set_bind_wr(window, MWBindInfo(side.mr, side.mr.buf + 4096, 4096,
+                                        e.IBV_ACCESS_REMOTE_WRITE))
+    side.qp.post_send(bind)
+    side.done(opcode=e.IBV_WC_BIND_MW)
+    return window, bind.rkey
+
+
 def memory_window():
     rights = RIGHTS | e.IBV_ACCESS_MW_BIND
     left, right = pair(mr_rights=rights)
-    window = MW(right.pd, e.IBV_MW_TYPE_2)
-    bind = SendWR(opcode=e.IBV_WR_BIND_MW, send_flags=e.IBV_SEND_SIGNALED)
-    bind.set_bind_wr(window, MWBindInfo(right.mr, right.mr.buf + 4096, 4096,
-                                        e.IBV_ACCESS_REMOTE_WRITE))
-    right.qp.post_send(bind)
-    right.done(opcode=e.IBV_WC_BIND_MW)
-    key = bind.rkey
+    window, key = bound_window(right)
     left.mr.write(pattern(3, 4096), 4096, 0)
     left.post(e.IBV_WR_RDMA_WRITE, 0, 4096, prepare=to(right, 4096, key))
     left.done()
@@ -297,13 +302,8 @@ def memory_window():
 
 def window_bounds():
     left, right = pair(mr_rights=RIGHTS | e.IBV_ACCESS_MW_BIND)
-    window = MW(right.pd, e.IBV_MW_TYPE_2)
-    bind = SendWR(opcode=e.IBV_WR_BIND_MW, send_flags=e.IBV_SEND_SIGNALED)
-    bind.set_bind_wr(window, MWBindInfo(right.mr, right.mr.buf + 4096, 4096,
-                                        e.IBV_ACCESS_REMOTE_WRITE))
-    right.qp.post_send(bind)
-    right.done(opcode=e.IBV_WC_BIND_MW)
-    left.post(e.IBV_WR_RDMA_WRITE, 0, 64, prepare=to(right, 8192 - 32, bind.rkey))
+    window, key = bound_window(right)
+    left.post(e.IBV_WR_RDMA_WRITE, 0, 64, prepare=to(right, 8192 - 32, key))
     left.done(e.IBV_WC_REM_ACCESS_ERR)
     window.close()
     closes(left, right)
