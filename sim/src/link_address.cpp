@@ -28,9 +28,9 @@ PortOfHost port_of(uint16_t lid) {
           static_cast<uint8_t>(ordinal % VerbsHost::kMaxPorts + 1)};
 }
 
-uint16_t lid_of(uint8_t nic, uint8_t port) {
+uint16_t lid_if_any(uint8_t nic, uint8_t port) {
   if (nic >= VerbsHost::kMaxNics || port == 0 || port > VerbsHost::kMaxPorts) return kNoLid;
-  return static_cast<uint16_t>(VerbsHost::first_lid(nic) + port - 1);
+  return VerbsHost::lid_of(nic, port);
 }
 
 template <size_t kBytes>
@@ -65,13 +65,12 @@ uint32_t payload_bytes(const GlobalRoute& route) {
 void put_ipv4(uint8_t* at, const GlobalRoute& route) {
   constexpr uint8_t kVersionAndWords = 0x45;
   constexpr uint32_t kDontFragment = 0x4000;
-  constexpr uint8_t kUdp = 17;
   at[0] = kVersionAndWords;
   at[1] = route.traffic_class;
   put16(at + 2, kIpv4Bytes + payload_bytes(route));
   put16(at + 6, kDontFragment);
   at[8] = route.hop_limit;
-  at[9] = kUdp;
+  at[9] = kUdpProtocol;
   std::copy_n(route.from.raw.data() + sizeof(kIpv4Prefix), 4, at + 12);
   std::copy_n(route.to.data() + sizeof(kIpv4Prefix), 4, at + 16);
   put16(at + 10, internet_checksum(at, kIpv4Bytes));
@@ -80,12 +79,11 @@ void put_ipv4(uint8_t* at, const GlobalRoute& route) {
 void put_ipv6(uint8_t* at, const GlobalRoute& route) {
   constexpr uint32_t kVersion = 6u << 28;
   constexpr uint8_t kInfiniBandTransport = 0x1b;
-  constexpr uint8_t kUdp = 17;
   const Be32 first =
       Be32::of(kVersion | uint32_t{route.traffic_class} << 20 | (route.flow_label & 0xfffff));
   std::memcpy(at, &first, sizeof(first));
   put16(at + 4, payload_bytes(route));
-  at[6] = route.from.type == GidType::roce_v2 ? kUdp : kInfiniBandTransport;
+  at[6] = route.from.type == GidType::roce_v2 ? kUdpProtocol : kInfiniBandTransport;
   at[7] = route.hop_limit;
   std::copy(route.from.raw.begin(), route.from.raw.end(), at + 8);
   std::copy(route.to.begin(), route.to.end(), at + 24);
@@ -93,9 +91,9 @@ void put_ipv6(uint8_t* at, const GlobalRoute& route) {
 
 }  // namespace
 
-bool is_ipv4(const RawGid& gid) {
-  return std::memcmp(gid.data(), kIpv4Prefix, sizeof(kIpv4Prefix)) == 0;
-}
+bool is_ipv4(const uint8_t* raw) { return std::memcmp(raw, kIpv4Prefix, sizeof(kIpv4Prefix)) == 0; }
+
+bool is_link_local(const uint8_t* raw) { return raw[0] == 0xfe && (raw[1] & 0xc0) == 0x80; }
 
 MacAddress mac_of(uint16_t lid) {
   const PortOfHost port = port_of(lid);
@@ -108,7 +106,7 @@ MacAddress mac_of(uint16_t lid) {
 
 uint16_t lid_of_mac(const uint8_t* mac) {
   if (std::memcmp(mac, kMacPrefix, sizeof(kMacPrefix)) != 0) return kNoLid;
-  return lid_of(mac[sizeof(kMacPrefix)], mac[sizeof(kMacPrefix) + 1]);
+  return lid_if_any(mac[sizeof(kMacPrefix)], mac[sizeof(kMacPrefix) + 1]);
 }
 
 Gid gid_of(LinkLayer link, uint16_t lid, uint32_t index) {
@@ -131,7 +129,7 @@ Gid gid_of(LinkLayer link, uint16_t lid, uint32_t index) {
 }
 
 uint16_t lid_of_gid(LinkLayer link, const uint8_t* raw) {
-  const uint16_t lid = lid_of(raw[14], raw[15]);
+  const uint16_t lid = lid_if_any(raw[14], raw[15]);
   for (uint32_t index = 0; lid != kNoLid && index < gid_count(link); ++index) {
     const Gid gid = gid_of(link, lid, index);
     if (std::equal(gid.raw.begin(), gid.raw.end(), raw)) return lid;
@@ -146,7 +144,7 @@ MacAddress mac_of_link_local(const uint8_t* raw) {
 
 GlobalHeader global_header(const GlobalRoute& route) {
   GlobalHeader header{};
-  if (route.from.type == GidType::roce_v2 && is_ipv4(route.from.raw)) {
+  if (route.from.type == GidType::roce_v2 && is_ipv4(route.from.raw.data())) {
     put_ipv4(header.data() + header.size() - kIpv4Bytes, route);
   } else {
     put_ipv6(header.data(), route);

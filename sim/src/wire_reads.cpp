@@ -80,10 +80,9 @@ void WireEngine::take_extended_atomic(NicQueuePair& qp, Arrived& packet) {
 
 // What a CQE says of the header in front of a datagram.
 uint32_t WireEngine::grh_flags_of(const Arrived& packet) {
-  constexpr uint8_t kUdp = 17;
   if (packet.head.is_global == 0) return 0;
   if (packet.global[0] == 0) return mlx5::cqe_flag::has_grh | mlx5::cqe_flag::grh_is_ipv4;
-  const bool ipv6 = packet.global[6] == kUdp;
+  const bool ipv6 = packet.global[6] == kUdpProtocol;
   return mlx5::cqe_flag::has_grh | (ipv6 ? mlx5::cqe_flag::grh_is_ipv6 : 0);
 }
 

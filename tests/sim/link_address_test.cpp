@@ -33,7 +33,7 @@ TEST_CASE("link addresses: each leads back to its port, and no two ports share o
 
 TEST_CASE("link addresses: what is nobody's leads nowhere", "[sim]") {
   Gid gid = gid_of(LinkLayer::ethernet, 1, 3);
-  CHECK(is_ipv4(gid.raw));
+  CHECK(is_ipv4(gid.raw.data()));
   gid.raw[15] = 0;  // ports count from 1
   CHECK(lid_of_gid(LinkLayer::ethernet, gid.raw.data()) == kNoLid);
   gid.raw[15] = VerbsHost::kMaxPorts + 1;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_model.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -41,9 +40,7 @@ constexpr uint32_t kSharedReceive = 32;
 
 }  // namespace
 
-uint16_t DeviceModel::lid(uint32_t port) const {
-  return static_cast<uint16_t>(VerbsHost::first_lid(number) + port - 1);
-}
+uint16_t DeviceModel::lid(uint32_t port) const { return VerbsHost::lid_of(number, port); }
 
 ib_uverbs_query_device_resp DeviceModel::device() const {
   ib_uverbs_query_device_resp out{};
@@ -122,7 +119,7 @@ ib_uverbs_query_port_resp DeviceModel::port(uint32_t port) const {
     out.subnet_timeout = 0;
   } else {
     out.lid = lid(port);
-    out.sm_lid = VerbsHost::first_lid(0);
+    out.sm_lid = VerbsHost::lid_of(0, 1);
   }
   return out;
 }
@@ -148,11 +145,8 @@ uint16_t DeviceModel::lid_at(const ib_uverbs_qp_dest& to) const {
   require(to.is_global != 0, EINVAL);
   const uint16_t found = lid_of_gid(link, to.dgid);
   const Gid from = gid_of(link, lid(1), to.sgid_index);
-  const bool link_local = to.dgid[0] == 0xfe && (to.dgid[1] & 0xc0) == 0x80;
-  if (from.type == GidType::roce_v1 && link_local) return found;
-  RawGid target;
-  std::copy_n(to.dgid, target.size(), target.begin());
-  require(is_ipv4(from.raw) == is_ipv4(target), EINVAL);
+  if (from.type == GidType::roce_v1 && is_link_local(to.dgid)) return found;
+  require(is_ipv4(from.raw.data()) == is_ipv4(to.dgid), EINVAL);
   require(found != kNoLid, ENETUNREACH);
   return found;
 }

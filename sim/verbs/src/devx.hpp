@@ -15,7 +15,7 @@ namespace ringer::sim::verbs {
 class DevxUmem : public Object {
  public:
   DevxUmem(uint64_t start, uint64_t size) : address(start), bytes(size) {}
-  explicit DevxUmem(std::unique_ptr<DmaBufMapping> in, uint64_t size)
+  DevxUmem(std::unique_ptr<DmaBufMapping> in, uint64_t size)
       : address(reinterpret_cast<uint64_t>(in->data())), bytes(size), mapping_(std::move(in)) {}
   const uint64_t address;
   const uint64_t bytes;

@@ -196,8 +196,7 @@ DevxObject& create_qp(Creation& creation) {
   lay_out_rings(creation, setup, ring_umem);
   auto made =
       std::make_unique<DevxQueuePair>(std::move(uses), std::move(ring_umem), std::move(dbr_umem));
-  const PortRange ports = {context.device.model.number, context.device.model.ports};
-  made->start(std::make_unique<QueuePairCore>(context.nic, ports, setup));
+  made->start(std::make_unique<QueuePairCore>(context.nic, context.device.model, setup));
   creation.out.set(prm::kNumber, made->core().qpn());
   return context.objects.add(std::move(made));
 }

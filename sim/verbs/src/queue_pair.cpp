@@ -19,12 +19,8 @@ constexpr uint32_t mtu_bytes(uint8_t mtu) { return 128u << mtu; }
 
 }  // namespace
 
-QueuePairCore::QueuePairCore(Nic& nic, const PortRange& range, const VerbsQueuePairSetup& setup)
-    : nic_(nic),
-      range_(range),
-      transport_(setup.transport),
-      link_(setup.link),
-      qpn_(nic.create_queue_pair(setup)) {}
+QueuePairCore::QueuePairCore(Nic& nic, const DeviceModel& model, const VerbsQueuePairSetup& setup)
+    : nic_(nic), model_(model), transport_(setup.transport), qpn_(nic.create_queue_pair(setup)) {}
 
 void QueuePairCore::modify(const ib_uverbs_modify_qp& change, uint16_t remote_lid) {
   const std::lock_guard lock(mutex_);
@@ -57,11 +53,10 @@ QueuePairState QueuePairCore::next_state(const ib_uverbs_modify_qp& change) cons
 
 void QueuePairCore::check_values(const ib_uverbs_modify_qp& change, QueuePairState to) const {
   const auto sets = [&](uint32_t attribute) { return (change.attr_mask & attribute) != 0; };
-  const auto is_port = [&](uint32_t port) { return port >= 1 && port <= range_.ports; };
-  if (sets(qp_attr::port)) require(is_port(change.port_num), EINVAL);
+  if (sets(qp_attr::port)) require(model_.has_port(change.port_num), EINVAL);
   if (sets(qp_attr::address_vector)) {
     const uint32_t bound = to == QueuePairState::rtr ? set_.port_num : change.port_num;
-    require(is_port(change.dest.port_num) && change.dest.port_num == bound, EINVAL);
+    require(model_.has_port(change.dest.port_num) && change.dest.port_num == bound, EINVAL);
   }
   if (sets(qp_attr::pkey_index)) require(change.pkey_index < kPkeys, EINVAL);
   if (sets(qp_attr::path_mtu)) {
@@ -106,7 +101,7 @@ void QueuePairCore::apply(QueuePairState state) {
   attributes.qkey = set_.qkey;
   attributes.remote_qpn = set_.dest_qp_num;
   const uint32_t port = std::max<uint32_t>(set_.port_num, 1);
-  attributes.lid = DeviceModel{range_.device, range_.ports, link_}.lid(port);
+  attributes.lid = model_.lid(port);
   attributes.remote_lid = remote_lid_;
   attributes.send_psn = set_.sq_psn & kPsnMask;
   attributes.receive_psn = set_.rq_psn & kPsnMask;

@@ -7,27 +7,22 @@
 
 #include <rdma/ib_user_ioctl_verbs.h>
 
+#include "device_model.hpp"
 #include "objects.hpp"
 
 namespace ringer::sim::verbs {
 
-/// The ports that a queue pair may be bound to.
-struct PortRange {
-  uint32_t device = 0;
-  uint32_t ports = 1;
-};
-
 /// A queue pair of the NIC with all that was set on it. Several handles may share one (XRC).
 class QueuePairCore {
  public:
-  QueuePairCore(Nic& nic, const PortRange& range, const VerbsQueuePairSetup& setup);
+  QueuePairCore(Nic& nic, const DeviceModel& model, const VerbsQueuePairSetup& setup);
   ~QueuePairCore() { nic_.destroy_queue_pair(qpn_); }
   QueuePairCore(const QueuePairCore&) = delete;
   QueuePairCore& operator=(const QueuePairCore&) = delete;
 
   Qpn qpn() const { return qpn_; }
   Transport transport() const { return transport_; }
-  LinkLayer link() const { return link_; }
+  LinkLayer link() const { return model_.link; }
   QueuePairState state() const { return nic_.state_of(qpn_); }
   /// As the kernel: checks the transition and each value. `remote_lid` is where an address vector
   /// in `change` leads to. Errors: VerbsError EINVAL.
@@ -42,9 +37,8 @@ class QueuePairCore {
   void apply(QueuePairState state);
 
   Nic& nic_;
-  PortRange range_;
+  const DeviceModel model_;
   Transport transport_;
-  LinkLayer link_;
   Qpn qpn_;
   mutable std::mutex mutex_;
   ib_uverbs_modify_qp set_{};  ///< the last value of each attribute

@@ -114,10 +114,6 @@ VerbsQueuePairSetup setup_of(const Context& context, Transport transport, QueueP
   return setup;
 }
 
-PortRange ports_of(const Context& context) {
-  return {context.device.model.number, context.device.model.ports};
-}
-
 void create_qp(Context& context, const Request& request) {
   const auto transport = transport_of(request.in<uint32_t>(UVERBS_ATTR_CREATE_QP_TYPE));
   const auto driver = request.driver_in().as<mlx5_ib_create_qp>();
@@ -141,7 +137,7 @@ void create_qp(Context& context, const Request& request) {
     qp->capacity.max_recv_wr = setup.receive.count;
     qp->capacity.max_recv_sge = setup.receive.stride / kSegmentBytes;
   }
-  qp->core = std::make_shared<QueuePairCore>(context.nic, ports_of(context), setup);
+  qp->core = std::make_shared<QueuePairCore>(context.nic, context.device.model, setup);
   if (transport == Transport::xrc_target) publish_target(*qp);
 
   const QueuePair& added = context.objects.add(std::move(qp));

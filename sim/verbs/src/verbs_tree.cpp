@@ -54,7 +54,7 @@ void write_gids(const fs::path& at, LinkLayer link, uint16_t lid) {
 }
 
 void write_port(const fs::path& at, LinkLayer link, uint32_t device, uint32_t port) {
-  const auto lid = static_cast<uint16_t>(VerbsHost::first_lid(device) + port - 1);
+  const uint16_t lid = VerbsHost::lid_of(device, port);
   const bool ethernet = link == LinkLayer::ethernet;
   write_gids(at, link, lid);
   write(at / "pkeys/0", format("0x%04x", kFullMemberPkey));
@@ -64,7 +64,7 @@ void write_port(const fs::path& at, LinkLayer link, uint32_t device, uint32_t po
   write(at / "rate", "100 Gb/sec (4X EDR)");
   write(at / "lid", format("0x%x", ethernet ? 0 : lid));
   write(at / "lid_mask_count", "0");
-  write(at / "sm_lid", format("0x%x", ethernet ? 0 : VerbsHost::first_lid(0)));
+  write(at / "sm_lid", format("0x%x", ethernet ? 0 : VerbsHost::lid_of(0, 1)));
   write(at / "sm_sl", "0");
   write(at / "cap_mask", ethernet ? "0x04010000" : "0x00004800");
 }

@@ -33,6 +33,9 @@ constexpr uint32_t gid_count(LinkLayer link) { return link == LinkLayer::etherne
 Gid gid_of(LinkLayer link, uint16_t lid, uint32_t index);
 /// The lid of the port that has this GID; kNoLid: none has.
 uint16_t lid_of_gid(LinkLayer link, const uint8_t* raw);
+/// Whether a GID stands for an IPv4 address, or for a link-local one.
+bool is_ipv4(const uint8_t* raw);
+bool is_link_local(const uint8_t* raw);
 /// 02:52:4e:00:DEVICE:PORT
 MacAddress mac_of(uint16_t lid);
 uint16_t lid_of_mac(const uint8_t* mac);
@@ -41,6 +44,7 @@ MacAddress mac_of_link_local(const uint8_t* raw);
 
 /// What stands in front of a received datagram: a GRH, or 20 bytes of nothing and an IPv4 header.
 inline constexpr uint32_t kGlobalHeaderBytes = 40;
+inline constexpr uint8_t kUdpProtocol = 17;  ///< what is behind it on RoCE v2
 using GlobalHeader = std::array<uint8_t, kGlobalHeaderBytes>;
 
 struct GlobalRoute {
@@ -52,7 +56,4 @@ struct GlobalRoute {
   uint32_t transport_bytes = 0;  ///< base transport header to the end of the data
 };
 GlobalHeader global_header(const GlobalRoute& route);
-/// True if `gid` stands for an IPv4 address.
-bool is_ipv4(const RawGid& gid);
-
 }  // namespace ringer::sim

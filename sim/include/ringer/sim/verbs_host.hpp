@@ -13,8 +13,7 @@ namespace ringer::sim {
 /// so that (lid, qpn) finds its way without a directory: nothing lies in a file system.
 class VerbsHost {
  public:
-  /// `nics` of them, numbered from 0; a port of NIC n has lid `first_lid(n)` plus its number
-  /// less 1. Errors: BackendError when the user has too many processes.
+  /// `nics` of them, numbered from 0. Errors: BackendError when the user has too many processes.
   explicit VerbsHost(uint32_t nics);
   ~VerbsHost();
   VerbsHost(const VerbsHost&) = delete;
@@ -22,8 +21,9 @@ class VerbsHost {
 
   static constexpr uint32_t kMaxNics = 32;
   static constexpr uint32_t kMaxPorts = 4;
-  static constexpr uint16_t first_lid(uint32_t nic) {
-    return static_cast<uint16_t>(1 + nic * kMaxPorts);
+  /// `port` counts from 1.
+  static constexpr uint16_t lid_of(uint32_t nic, uint32_t port) {
+    return static_cast<uint16_t>(nic * kMaxPorts + port);
   }
 
   Nic& nic(uint32_t number);
