@@ -125,6 +125,7 @@ TEST_CASE("address: a datagram from another port names that port", "[verbs][port
   ibv_port_attr port{};
   REQUIRE(ibv_query_gid(device.context.get(), 2, device.gid_index(), &gid) == 0);
   REQUIRE(ibv_query_port(device.context.get(), 2, &port) == 0);
+  REQUIRE(std::memcmp(gid.raw, device.gid.raw, sizeof(gid.raw)) != 0);
   ibv_ah_attr attr = device.own_port();
   attr.port_num = 2;
   attr.is_global = 1;

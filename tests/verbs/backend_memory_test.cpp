@@ -12,6 +12,7 @@
 
 #include "backend_fixture.hpp"
 #include "registered_memory.hpp"
+#include "support/open_files.hpp"
 
 using namespace ringer;
 using namespace ringer::test;
@@ -107,8 +108,10 @@ TEST_CASE("mlx5 backend: memory that only its driver knows is registered as a dm
     mlx5::Mlx5Backend backend(wanted);
     const auto nic = backend.open_nic(0);
     constexpr size_t kFirst = 517;  // not at the beginning of a page
+    const auto files = open_files();
     const auto region = nic->register_memory(window.data() + kFirst, 16 * 8,
                                              access::all | access::relaxed_order, &memory);
+    CHECK(open_files() == files);
     End near(*nic, {16});
     End far(*nic, {16});
     near.qp->connect(far.qp->address(), 1);

@@ -5,8 +5,7 @@
 #include <functional>
 #include <string>
 
-#include <fcntl.h>
-
+#include "support/open_files.hpp"
 #include "verbs_fixture.hpp"
 
 using namespace ringer;
@@ -244,13 +243,8 @@ TEST_CASE("what goes wrong has the status that a ConnectX gives it", "[verbs]") 
 
 TEST_CASE("1000 queue pairs made and destroyed leave nothing behind", "[verbs]") {
   VerbsDevice device;
-  const auto open_files = [] {
-    int count = 0;
-    for (int fd = 0; fd < 1024; ++fd) count += fcntl(fd, F_GETFD) != -1 ? 1 : 0;
-    return count;
-  };
   { VerbsQueuePair first(device, IBV_QPT_RC); }
-  const int before = open_files();
+  const auto before = open_files();
   uint32_t last = 0;
   for (int i = 0; i < 1000; ++i) {
     VerbsQueuePair a(device, IBV_QPT_RC);
