@@ -60,6 +60,16 @@ TEST_CASE("NICs: ranks on one GPU share its NIC", "[cli]") {
   for (uint32_t rank = 0; rank < places.size(); ++rank) {
     CHECK(assign_nic(places, rank, facts, {"mlx5_0", "mlx5_1"}).nic == (rank == 2 ? 1 : 0));
   }
+  // And count as one GPU where two GPUs are spread over two NICs.
+  const WideNode wide;
+  const NodeFacts wide_facts = facts_of(wide);
+  const std::string one = wide_facts.gpus[0].address();
+  const std::string other = wide_facts.gpus[1].address();
+  const auto nic_of = [&](uint32_t rank) {
+    return assign_nic(on({one, one, other}), rank, wide_facts, {"mlx5_2", "mlx5_3"}).nic;
+  };
+  CHECK(nic_of(0) == nic_of(1));
+  CHECK(nic_of(0) != nic_of(2));
 }
 
 TEST_CASE("NICs: all GPUs of a node together, in whatever processes their ranks are", "[cli]") {
