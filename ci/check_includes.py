@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "backends/soft": {"core", "sim", "backends/soft"},
     "backends/cuda": {"core", "backends/cuda"},
     "backends/mpi": {"core", "backends/mpi"},
-    "backends/mlx5": {"core", "backends/mlx5"},
+    "backends/mlx5": {"core", "backends/verbs", "backends/mlx5"},
     "backends/verbs": {"core", "backends/verbs"},
 }
 # Room -> other headers it may include besides the standard library's.

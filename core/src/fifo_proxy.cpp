@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <chrono>
 
 #include <ringer/fifo_proxy.hpp>
 #include <ringer/host_platform.hpp>
+#include <ringer/poll_loop.hpp>
 
 namespace ringer {
 
@@ -11,9 +11,6 @@ namespace {
 // Commands taken in one step, and the most that may wait for send-queue credit before taking stops.
 constexpr uint32_t kTakeMax = 256;
 constexpr size_t kPendingMax = 4096;
-constexpr uint32_t kSpinTurns = 16;     // idle turns before yielding
-constexpr uint32_t kYieldTurns = 4096;  // idle turns before napping
-constexpr std::chrono::microseconds kNap{50};
 constexpr HostPlatform kHost;
 }  // namespace
 
@@ -151,18 +148,13 @@ FifoProxyThreads::FifoProxyThreads(const std::vector<FifoProxy*>& proxies, uint3
   const size_t threads = std::min<size_t>(proxies.size(), max_threads);
   for (size_t first = 0; first < threads; ++first) {
     threads_.emplace_back([proxies, first, threads](const std::stop_token& stop) {
-      uint32_t idle = 0;
-      while (!stop.stop_requested()) {
+      poll_until_stopped(stop, [&] {
         bool moved = false;
-        for (size_t i = first; i < proxies.size(); i += threads)
+        for (size_t i = first; i < proxies.size(); i += threads) {
           moved = proxies[i]->step() || moved;
-        idle = moved ? 0 : idle + 1;
-        if (idle > kYieldTurns) {
-          std::this_thread::sleep_for(kNap);
-        } else if (idle > kSpinTurns) {
-          std::this_thread::yield();
         }
-      }
+        return moved;
+      });
     });
   }
 }

@@ -24,7 +24,6 @@ TEST_CASE("info names every backend and tier", "[cli][info]") {
   CHECK(contains(result.out, "\n  verbs        no"));
   CHECK(contains(result.out, "\n  T0 laptop    yes"));
   CHECK(contains(result.out, "\n  T3 ConnectX  no"));
-  CHECK(contains(result.out, "not part of this build"));
   CHECK(contains(result.out, "\n  one process  yes"));
   CHECK(contains(result.out, "\n  mpirun       "));
 }

@@ -18,7 +18,7 @@ using test::FakeMachine;
 using test::FakeNode;
 using test::H100Node;
 
-constexpr BuildParts kAllParts{true, true, true};
+constexpr BuildParts kAllParts{true, true};
 
 NodeFacts probe(const FakeMachine& node) {
   return probe_node({node.root(), recorded_libraries(node.root())});
@@ -112,11 +112,11 @@ TEST_CASE("a well set up node has nothing in its way", "[doctor]") {
 
 TEST_CASE("what only the build lacks is told from what the node lacks", "[doctor]") {
   const H100Node node;
-  const Diagnosis d = examine(node, {true, false, false});
+  const Diagnosis d = examine(node, {true, false});
   CHECK(running(d) == " laptop gpu");
   CHECK(tier(d, "connectx_gpu").node_ready);
   CHECK(tier(d, "connectx_gpu").reason ==
-        "the node is ready, but not part of this build: mlx5 backend");
+        "the node is ready, but not part of this build: backends mlx5 and verbs");
   CHECK_FALSE(tier(d, "softroce").node_ready);
 }
 

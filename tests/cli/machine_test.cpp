@@ -65,7 +65,7 @@ TEST_CASE("a cluster node is recognised by its drivers and nodes", "[machine]") 
   CHECK(facts.memory_bytes == 1024 * 1024);
 
   const auto backends = judge_backends(facts);
-  CHECK(contains(backends[1].reason, "not part of this build") != build_parts().mlx5);
+  CHECK(contains(backends[1].reason, "not part of this build") != build_parts().verbs);
   CHECK_FALSE(backends[1].runs);  // for want of libmlx5
   CHECK(contains(backends[1].reason, "mlx5_0, mlx5_1"));
   CHECK(contains(backends[1].reason, "no libmlx5.so.1"));
@@ -73,8 +73,8 @@ TEST_CASE("a cluster node is recognised by its drivers and nodes", "[machine]") 
 
   machine.add_file("usr/lib/libmlx5.so.1");
   const MachineFacts whole = probe(machine);
-  CHECK(judge_backends(whole)[1].runs == build_parts().mlx5);
-  CHECK(judge_tiers(whole)[3].runs == (build_parts().mlx5 && build_parts().cuda));
+  CHECK(judge_backends(whole)[1].runs == build_parts().verbs);
+  CHECK(judge_tiers(whole)[3].runs == (build_parts().verbs && build_parts().cuda));
 }
 
 TEST_CASE("a control group's limit bounds the memory", "[machine]") {

@@ -67,19 +67,21 @@ inline bool on_gpu() {
   return device != nullptr && std::string(device) == "cuda";
 }
 
-/// RINGER_TEST_BACKEND=mlx5: they post to queues that libmlx5 has made.
-inline bool on_mlx5() {
+/// RINGER_TEST_BACKEND=mlx5, verbs: they post to queues of NICs that libibverbs knows.
+inline tools::EpBackend backend_under_test() {
   const char* backend = std::getenv("RINGER_TEST_BACKEND");
-  return backend != nullptr && std::string(backend) == "mlx5";
+  const std::string name = backend != nullptr ? backend : "sim";
+  if (name == "mlx5") return tools::EpBackend::mlx5;
+  return name == "verbs" ? tools::EpBackend::verbs : tools::EpBackend::sim;
 }
 
 /// Whether NICs are stepped by the group itself.
-inline bool steps_nics() { return !on_gpu() && !on_mlx5(); }
+inline bool steps_nics() { return !on_gpu() && backend_under_test() == tools::EpBackend::sim; }
 
 /// Options of a group on the device under test.
 inline tools::EpOptions group_on_device() {
   tools::EpOptions o;
-  if (on_mlx5()) o.backend = tools::EpBackend::mlx5;
+  o.backend = backend_under_test();
   if (on_gpu()) {
     o.device = tools::EpDevice::cuda;
     o.blocks = 4;

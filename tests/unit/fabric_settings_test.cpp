@@ -4,17 +4,18 @@
 #include <map>
 
 #include <ringer/control_plane.hpp>
-#include <ringer/mlx5/fabric_settings.hpp>
+#include <ringer/mlx5/mlx5_settings.hpp>
 
 #include "support/catch.hpp"
 
 using namespace ringer;
 using namespace ringer::mlx5;
+using namespace ringer::verbs;
 
 namespace {
 
-FabricSettings read(const std::map<std::string, std::string>& variables) {
-  return read_fabric_settings([&](const char* name) -> const char* {
+Mlx5Settings read(const std::map<std::string, std::string>& variables) {
+  return read_mlx5_settings([&](const char* name) -> const char* {
     const auto found = variables.find(name);
     return found == variables.end() ? nullptr : found->second.c_str();
   });
@@ -42,17 +43,17 @@ std::vector<PortFacts> two_ports() {
 TEST_CASE("fabric settings: Ringer's variables before NCCL's before defaults", "[settings]") {
   CHECK(read({}).timeout.value == 18);
   CHECK(read({}).timeout.origin == "default");
-  const FabricSettings nccl = read({{"NCCL_IB_TIMEOUT", "22"}, {"NCCL_IB_HCA", "=mlx5_1:1"}});
+  const Mlx5Settings nccl = read({{"NCCL_IB_TIMEOUT", "22"}, {"NCCL_IB_HCA", "=mlx5_1:1"}});
   CHECK(nccl.timeout.value == 22);
   CHECK(nccl.timeout.origin == "NCCL_IB_TIMEOUT");
-  const FabricSettings both = read({{"NCCL_IB_TIMEOUT", "22"}, {"RINGER_IB_TIMEOUT", "5"}});
+  const Mlx5Settings both = read({{"NCCL_IB_TIMEOUT", "22"}, {"RINGER_IB_TIMEOUT", "5"}});
   CHECK(both.timeout.value == 5);
   CHECK(both.timeout.origin == "RINGER_IB_TIMEOUT");
   CHECK(read({{"RINGER_IB_QUEUES", "devx"}}).queues.value == QueueMaking::devx);
   CHECK(read({{"RINGER_IB_DOORBELLS", "cpu"}}).doorbells.value == DoorbellWay::cpu);
   CHECK(read({{"RINGER_IB_REGISTRATION", "dmabuf"}}).registration.value == Registration::dmabuf);
   CHECK(read({{"RINGER_IB_QUEUE_MEMORY", "gpu"}}).queue_memory.value == QueueMemory::near);
-  const FabricSettings ordered = read({{"NCCL_IB_PCI_RELAXED_ORDERING", "0"}});
+  const Mlx5Settings ordered = read({{"NCCL_IB_PCI_RELAXED_ORDERING", "0"}});
   CHECK(ordered.relaxed_ordering.value == RelaxedOrdering::off);
   CHECK(describe(both).find("timeout 5 (RINGER_IB_TIMEOUT)") != std::string::npos);
   CHECK(describe(ordered).find("relaxed ordering 0 (NCCL_IB_PCI_RELAXED_ORDERING)") !=

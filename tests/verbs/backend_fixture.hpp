@@ -37,9 +37,9 @@ inline Status drained(QueuePair& qp) {
   return make_status(StatusCode::deadline);
 }
 
-inline mlx5::FabricSettings settings(mlx5::QueueMaking queues,
-                                     mlx5::DoorbellWay doorbells = mlx5::DoorbellWay::automatic) {
-  mlx5::FabricSettings s;
+inline mlx5::Mlx5Settings settings(mlx5::QueueMaking queues,
+                                   mlx5::DoorbellWay doorbells = mlx5::DoorbellWay::automatic) {
+  mlx5::Mlx5Settings s;
   s.queues.value = queues;
   s.doorbells.value = doorbells;
   s.timeout.value = 8;

@@ -9,16 +9,16 @@
 #include <unistd.h>
 
 #include <ringer/host_queue.hpp>
+#include <ringer/verbs/registered_memory.hpp>
 
 #include "backend_fixture.hpp"
-#include "registered_memory.hpp"
 #include "support/open_files.hpp"
 
 using namespace ringer;
 using namespace ringer::test;
-using mlx5::FabricSettings;
+using mlx5::Mlx5Settings;
 using mlx5::QueueMaking;
-using mlx5::Registration;
+using verbs::Registration;
 
 namespace {
 
@@ -101,7 +101,7 @@ TEST_CASE("mlx5 backend: memory that only its driver knows is registered as a dm
   KernelArray<uint64_t> window(memory, kWords, MemoryUse::window);
   const std::vector<uint64_t> before(kWords, 7);
   window.write(before);
-  FabricSettings wanted = settings(QueueMaking::automatic);
+  Mlx5Settings wanted = settings(QueueMaking::automatic);
 
   SECTION("a put arrives there") {
     wanted.registration.value = GENERATE(Registration::automatic, Registration::dmabuf);
@@ -167,23 +167,23 @@ TEST_CASE("mlx5 backend: memory that only its driver knows is registered as a dm
 }
 
 TEST_CASE("mlx5 backend: only what asks for it may be written in any order", "[verbs]") {
-  using mlx5::RelaxedOrdering;
+  using verbs::RelaxedOrdering;
   const auto relaxed = [](uint32_t rights, RelaxedOrdering ordering) {
-    return (mlx5::access_flags(rights, ordering) & IBV_ACCESS_RELAXED_ORDERING) != 0;
+    return (verbs::access_flags(rights, ordering) & IBV_ACCESS_RELAXED_ORDERING) != 0;
   };
   const uint32_t asks = access::all | access::relaxed_order;
   CHECK(relaxed(asks, RelaxedOrdering::automatic));
   CHECK(relaxed(asks, RelaxedOrdering::on));
   CHECK_FALSE(relaxed(asks, RelaxedOrdering::off));
   CHECK_FALSE(relaxed(access::all, RelaxedOrdering::on));
-  CHECK(mlx5::access_flags(access::remote_read, RelaxedOrdering::off) == IBV_ACCESS_REMOTE_READ);
-  CHECK(mlx5::access_flags(access::remote_write, RelaxedOrdering::off) ==
+  CHECK(verbs::access_flags(access::remote_read, RelaxedOrdering::off) == IBV_ACCESS_REMOTE_READ);
+  CHECK(verbs::access_flags(access::remote_write, RelaxedOrdering::off) ==
         (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_LOCAL_WRITE));
 }
 
 TEST_CASE("mlx5 backend: queues may lie where only kernels and the NIC reach them", "[verbs]") {
   DmaBufMemory memory;
-  FabricSettings wanted = settings(QueueMaking::automatic);
+  Mlx5Settings wanted = settings(QueueMaking::automatic);
   wanted.queue_memory.value = mlx5::QueueMemory::near;
   wanted.registration.value = Registration::dmabuf;
   mlx5::Mlx5Backend backend(wanted);

@@ -8,7 +8,7 @@
 using namespace ringer;
 using namespace ringer::test;
 using mlx5::DoorbellWay;
-using mlx5::FabricSettings;
+using mlx5::Mlx5Settings;
 using mlx5::QueueMaking;
 
 namespace {
@@ -193,7 +193,7 @@ TEST_CASE("mlx5 backend: what cannot be is refused with device and reason", "[ve
   QueuePairAddress other_link = alone.qp->address();
   other_link.is_ethernet ^= 1;
   CHECK_THROWS_AS(alone.qp->connect(other_link, 1), BackendError);
-  FabricSettings nowhere;
+  Mlx5Settings nowhere;
   nowhere.devices = {"mlx4_0", "a test"};
   mlx5::Mlx5Backend lost(nowhere);
   CHECK_THROWS_AS(lost.open_nic(0), BackendError);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# engine_calls.sh <libringer_verbs.so> <libringer_sim.a>: the engine runs inside its gate below a preloaded
+# engine_calls.sh <libringer_verbs_device.so> <libringer_sim.a>: the engine runs inside its gate below a preloaded
 # front-end that has taken over some of the C library's functions and guards them with locks of its
 # own. To call one of them from there is a deadlock in waiting.
 set -uo pipefail

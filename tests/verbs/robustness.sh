@@ -225,7 +225,7 @@ test_other_users() {
   chmod 755 "$work"
   mkdir -p "$copy/tools" "$copy/sim/verbs"
   cp "$ringer" "$copy/tools/"
-  cp "$(dirname "$ringer")/../sim/verbs/libringer_verbs.so" "$copy/sim/verbs/"
+  cp "$(dirname "$ringer")/../sim/verbs/libringer_verbs_device.so" "$copy/sim/verbs/"
   cp "$here"/*.py "$copy/"
   chmod -R a+rX "$copy"
   as_nobody timeout -k 5 "$limit" "$copy/tools/ringer" run -- \

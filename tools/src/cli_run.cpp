@@ -31,7 +31,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kLibrary = "libringer_verbs.so";
+constexpr const char* kLibrary = "libringer_verbs_device.so";
 constexpr const char* kLibraryVariable = "RINGER_VERBS_LIBRARY";
 constexpr const char* kPreloadVariable = "LD_PRELOAD";
 

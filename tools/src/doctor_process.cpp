@@ -106,9 +106,8 @@ void judge_build(const BuildParts& build, Findings& findings) {
   };
   const Part parts[] = {
       {"build.cuda", "CUDA kernels", build.cuda, kGpu, "build with nvcc 12.2 or later on the path"},
-      {"build.mlx5", "mlx5 backend", build.mlx5, kConnectx, "use --backend sim until it is"},
-      {"build.verbs", "--backend verbs, for other NICs by a host proxy", build.verbs, kSoftRoce,
-       "use --backend sim until it is"},
+      {"build.verbs", "backends mlx5 and verbs", build.verbs, kConnectx | kSoftRoce,
+       "install libibverbs-dev and build again"},
   };
   for (const Part& part : parts) {
     findings.push_back(

@@ -68,7 +68,7 @@ std::unique_ptr<EpLauncher> EpGroup::Impl::make_launcher() {
 void EpGroup::Impl::place_windows(EpLauncher& on) {
   if (options.windows != EpWindows::automatic) return;
   bool on_gpu = options.shared_memory_only();
-  if (!on_gpu && options.backend == EpBackend::mlx5) {
+  if (!on_gpu && options.backend != EpBackend::sim) {
     const auto nics = make_nics(on);
     std::string trouble;
     together(options.processes, [&] {
@@ -120,7 +120,7 @@ std::unique_ptr<Backend> EpGroup::Impl::make_nics(EpLauncher& on) {
   });
   const std::vector<RankPlace> all = all_values<RankPlace>(options.processes, mine);
   std::unique_ptr<Backend> made;
-  together(options.processes, [&] { made = make_mlx5_backend(all, facts); });
+  together(options.processes, [&] { made = make_nic_backend(options.backend, all, facts); });
   return made;
 }
 

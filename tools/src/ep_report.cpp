@@ -28,7 +28,10 @@ const char* flags_text(ep::FlagPolicy flags) {
   return flags == ep::FlagPolicy::atomic_add ? "atomic" : "write";
 }
 
-const char* backend_text(EpBackend backend) { return backend == EpBackend::mlx5 ? "mlx5" : "sim"; }
+const char* backend_text(EpBackend backend) {
+  static constexpr const char* kNames[] = {"sim", "mlx5", "verbs"};
+  return kNames[static_cast<size_t>(backend)];
+}
 
 const char* cq_text(CqMode mode) { return mode == CqMode::collapsed ? "collapsed" : "owner"; }
 

@@ -36,9 +36,9 @@ uint32_t power_of_two(const Setting& setting, uint32_t min, uint32_t max) {
 
 void require_backend(const Setting& backend) {
   enum class Known { here, absent };
-  const auto mlx5 = build_parts().mlx5 ? Known::here : Known::absent;
+  const auto verbs = build_parts().verbs ? Known::here : Known::absent;
   const auto known =
-      backend.one_of<Known>({{"sim", Known::here}, {"mlx5", mlx5}, {"verbs", Known::absent}});
+      backend.one_of<Known>({{"sim", Known::here}, {"mlx5", verbs}, {"verbs", verbs}});
   if (known == Known::absent) {
     throw BackendError("backend " + backend.text() + " is not part of this build");
   }
@@ -87,7 +87,7 @@ void read_shape(const Settings& settings, Exchange* processes, ep::Config& confi
 void read_topology(const Setting& topology, EpOptions& options) {
   options.topology = topology.text();
   if (options.topology.empty()) return;
-  if (options.backend != EpBackend::mlx5) topology.reject("only mlx5 has NICs to assign");
+  if (options.backend == EpBackend::sim) topology.reject("sim has no NICs to assign");
   if (!std::filesystem::is_directory(options.topology)) {
     topology.reject("'" + options.topology + "' is not a directory");
   }
@@ -133,7 +133,7 @@ void read_routing(const Settings& settings, EpRequest& request) {
 void read_transport(const Settings& settings, EpOptions& options) {
   ep::Config& config = options.config;
   options.backend = settings.get("backend").one_of<EpBackend>(
-      {{"sim", EpBackend::sim}, {"mlx5", EpBackend::mlx5}});
+      {{"sim", EpBackend::sim}, {"mlx5", EpBackend::mlx5}, {"verbs", EpBackend::verbs}});
   const Setting path = settings.get("path");
   options.path = path.one_of<ep::PathRequest>({{"auto", ep::PathRequest::automatic},
                                                {"ibgda", ep::PathRequest::ibgda},

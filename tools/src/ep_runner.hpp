@@ -29,7 +29,7 @@ enum class EpWindows {
 };
 
 /// Whose queues they post to.
-enum class EpBackend { sim, mlx5 };
+enum class EpBackend { sim, mlx5, verbs };
 
 struct EpOptions {
   ep::Config config;

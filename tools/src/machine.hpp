@@ -66,8 +66,7 @@ uint64_t available_memory(const std::filesystem::path& root);
 /// What this build has besides the software NIC.
 struct BuildParts {
   bool cuda = false;
-  bool mlx5 = false;
-  bool verbs = false;
+  bool verbs = false;  ///< the backends mlx5 and verbs
 };
 BuildParts build_parts();
 

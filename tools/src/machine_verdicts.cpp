@@ -11,10 +11,10 @@ constexpr bool kWithCuda = true;
 #else
 constexpr bool kWithCuda = false;
 #endif
-#if defined(RINGER_WITH_MLX5)
-constexpr bool kWithMlx5 = true;
+#if defined(RINGER_WITH_VERBS)
+constexpr bool kWithVerbs = true;
 #else
-constexpr bool kWithMlx5 = false;
+constexpr bool kWithVerbs = false;
 #endif
 
 std::string devices_with(const MachineFacts& facts, const std::string& driver) {
@@ -44,10 +44,11 @@ std::string gpu_text(const MachineFacts& facts) {
   return facts.gpus == 0 ? "no GPU" : std::to_string(facts.gpus) + " GPUs";
 }
 
-bool mlx5_runs(const MachineFacts& facts) {
-  return !devices_with(facts, "mlx5_core").empty() && facts.uverbs != 0 && facts.libibverbs &&
-         facts.libmlx5;
+bool verbs_run(const MachineFacts& facts, const std::string& driver) {
+  return !devices_with(facts, driver).empty() && facts.uverbs != 0 && facts.libibverbs;
 }
+
+bool mlx5_runs(const MachineFacts& facts) { return verbs_run(facts, "mlx5_core") && facts.libmlx5; }
 
 std::string not_built(const std::string& machine) {
   return std::string(kNotBuilt) + "; this machine: " + machine;
@@ -58,7 +59,7 @@ std::string not_built(const std::string& machine) {
 BuildParts build_parts() {
   BuildParts parts;
   parts.cuda = kWithCuda;
-  parts.mlx5 = kWithMlx5;
+  parts.verbs = kWithVerbs;
   return parts;
 }
 
@@ -72,20 +73,24 @@ std::vector<Verdict> judge_backends(const MachineFacts& facts) {
                             library("libibverbs.so.1", facts.libibverbs);
   return {
       {"sim", "software NIC in this process", true, "needs no NIC, no GPU and no root"},
-      {"mlx5", "ConnectX through libibverbs and mlx5dv", kWithMlx5 && mlx5_runs(facts),
-       kWithMlx5 ? mlx5 : not_built(mlx5)},
-      {"verbs", "any RDMA NIC behind a host proxy", false, not_built(verbs)},
+      {"mlx5", "ConnectX through libibverbs and mlx5dv", kWithVerbs && mlx5_runs(facts),
+       kWithVerbs ? mlx5 : not_built(mlx5)},
+      {"verbs", "any RDMA NIC, served by the host", kWithVerbs && verbs_run(facts, ""),
+       kWithVerbs ? verbs : not_built(verbs)},
   };
 }
 
 std::vector<Verdict> judge_tiers(const MachineFacts& facts) {
   const std::string cluster =
       found("mlx5_core device", devices_with(facts, "mlx5_core")) + ", " + gpu_text(facts);
-  const bool cluster_built = kWithMlx5 && kWithCuda;
+  const std::string rxe = devices_with(facts, "rdma_rxe");
+  const std::string softroce = found("rdma_rxe device", rxe) +
+                               (rxe.empty() ? "; ci/softroce brings a kernel that has them" : "");
+  const bool cluster_built = kWithVerbs && kWithCuda;
   return {
       {"T0 laptop", "software NIC, host threads", true, std::to_string(facts.cpus) + " CPUs"},
-      {"T1 SoftRoCE", "rdma_rxe", false,
-       not_built(found("rdma_rxe device", devices_with(facts, "rdma_rxe")))},
+      {"T1 SoftRoCE", "rdma_rxe", kWithVerbs && verbs_run(facts, "rdma_rxe"),
+       kWithVerbs ? softroce : not_built(softroce)},
       {"T2 GPU", "software NIC rung by CUDA kernels", kWithCuda && facts.gpus != 0,
        kWithCuda ? gpu_text(facts) : not_built(gpu_text(facts))},
       {"T3 ConnectX", "mlx5 NIC rung by CUDA kernels",

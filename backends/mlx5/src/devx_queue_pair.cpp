@@ -7,7 +7,9 @@
 #include <cstring>
 #include <vector>
 
-#include "registered_memory.hpp"
+#include <ringer/verbs/rc_connection.hpp>
+
+#include "queue_memory.hpp"
 
 namespace ringer::mlx5 {
 
@@ -15,6 +17,8 @@ namespace {
 
 using prm::at;
 using prm::kQpc;
+using verbs::kHopLimit;
+using verbs::kMinRnrTimer;
 using Command = prm::Opcode;
 namespace qpc = prm::qpc;
 
@@ -22,9 +26,7 @@ constexpr size_t kRecordBytes = 64;
 constexpr uint32_t kReliableConnection = 0;  // qpc.st
 constexpr uint32_t kPathMigrated = 3;        // qpc.pm_state: there is no alternative one
 constexpr uint32_t kNoReceiveRing = 3;       // qpc.rq_type
-constexpr uint32_t kHopLimit = 64;
-constexpr uint32_t kMinRnrTimer = 12;  // 0.64 ms
-constexpr uint32_t kLogReads = 4;      // outstanding READs and atomics, each way
+constexpr uint32_t kLogReads = 4;            // outstanding READs and atomics, each way
 constexpr uint32_t kLogMaxMessage = 30;
 
 uint32_t log2_of(uint32_t value) { return static_cast<uint32_t>(std::countr_zero(value)); }
@@ -32,9 +34,9 @@ uint32_t log2_of(uint32_t value) { return static_cast<uint32_t>(std::countr_zero
 }  // namespace
 
 DevxQueuePair::DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config)
-    : RawQueuePair(std::move(device), config) {
+    : verbs::RingQueuePair(device, config), nic_(std::move(device)) {
   lay_out();
-  register_.emplace(*device_, memory_);
+  register_.emplace(*nic_, memory_);
   view_.doorbell = register_->address();
   create_cq();
   create_qp();
@@ -47,14 +49,14 @@ void DevxQueuePair::lay_out() {
   const uint32_t wqebbs = config_.sq_wqebbs;
   cq_at_ = kRecordBytes;
   sq_at_ = cq_at_ + size_t{wqebbs} * sizeof(Cqe);
-  near_queue_ = device_->settings.queue_memory.value == QueueMemory::near;
+  near_queue_ = nic_->queue_settings.queue_memory.value == QueueMemory::near;
   block_ = KernelArray<uint8_t>(memory_, sq_at_ + size_t{wqebbs} * kWqebbBytes,
                                 near_queue_ ? MemoryUse::near_queue : MemoryUse::queue);
   Cqe unused{};
   unused.tail = kInvalidCqeTail;
   const std::vector<Cqe> cqes(wqebbs, unused);
   memory_.write(block_.data() + cq_at_, cqes.data(), cqes.size() * sizeof(Cqe));
-  memory_of_queues_ = register_queue_memory(*device_, memory_, block_.data(), block_.size());
+  memory_of_queues_ = register_queue_memory(*nic_, memory_, block_.data(), block_.size());
   view_.sq_wqebbs = wqebbs;
   view_.cq_mode = config_.cq_mode;
   view_.cq_cqes = view_.cq_mode == CqMode::collapsed ? 1 : wqebbs;
@@ -68,22 +70,22 @@ Owned<mlx5dv_devx_obj> DevxQueuePair::create(const void* command, size_t bytes, 
                                              uint32_t* number) {
   prm::Record<16> answer;
   mlx5dv_devx_obj* object =
-      device_->core.create_object(device_->context, command, bytes, answer.data(), answer.size());
+      nic_->mlx5.create_object(nic_->context, command, bytes, answer.data(), answer.size());
   if (object == nullptr) {
     const int error = errno;
     fail(std::string(name) + " (status " + std::to_string(answer.get(prm::kStatus)) +
              ", syndrome " + std::to_string(answer.get(prm::kSyndrome)) + ")",
-         device_->name(), error);
+         nic_->name(), error);
   }
   *number = answer.get(prm::kNumber);
-  return {object, device_->core.destroy_object};
+  return {object, nic_->mlx5.destroy_object};
 }
 
 // Collapsed, each completion overwrites CQE 0, and nobody counts how many there were.
 void DevxQueuePair::create_cq() {
   uint32_t event_queue = 0;
-  if (const int error = device_->core.query_eqn(device_->context, 0, &event_queue); error != 0) {
-    fail("mlx5dv_devx_query_eqn", device_->name(), error);
+  if (const int error = nic_->mlx5.query_eqn(nic_->context, 0, &event_queue); error != 0) {
+    fail("mlx5dv_devx_query_eqn", nic_->name(), error);
   }
   constexpr size_t kBytes = 272;
   prm::Record<kBytes> command;
@@ -115,7 +117,7 @@ void DevxQueuePair::create_qp() {
   command.set(prm::kOpcode, static_cast<uint32_t>(Command::create_qp));
   set(qpc::st, kReliableConnection);
   set(qpc::pm_state, kPathMigrated);
-  set(qpc::pd, device_->pd_number);
+  set(qpc::pd, nic_->pd_number);
   set(qpc::uar_page, register_->page_id());
   set(qpc::cqn_snd, cqn_);
   set(qpc::cqn_rcv, cqn_);
@@ -139,20 +141,20 @@ DevxQueuePair::Modify DevxQueuePair::modification(Command opcode) const {
 
 void DevxQueuePair::modify(const Modify& command, const char* name) {
   prm::Record<16> answer;
-  const int error = device_->core.modify_object(qp_.get(), command.data(), command.size(),
-                                                answer.data(), answer.size());
+  const int error = nic_->mlx5.modify_object(qp_.get(), command.data(), command.size(),
+                                             answer.data(), answer.size());
   if (error == 0) return;
   fail(std::string(name) + " of queue pair " + std::to_string(view_.qpn) + " (syndrome " +
            std::to_string(answer.get(prm::kSyndrome)) + ")",
-       device_->name(), error);
+       nic_->name(), error);
 }
 
 void DevxQueuePair::enter_init() {
   Modify command = modification(Command::rst2init_qp);
   const auto set = [&](auto field, uint32_t value) { command.set(at(kQpc, field), value); };
   set(qpc::pm_state, kPathMigrated);
-  set(qpc::vhca_port_num, device_->choice.port);
-  set(qpc::pkey_index, static_cast<uint32_t>(device_->settings.pkey_index.value));
+  set(qpc::vhca_port_num, nic_->choice.port);
+  set(qpc::pkey_index, static_cast<uint32_t>(nic_->settings.pkey_index.value));
   set(qpc::rre, 1);
   set(qpc::rwe, 1);
   set(qpc::rae, 1);
@@ -162,7 +164,7 @@ void DevxQueuePair::enter_init() {
 void DevxQueuePair::enter_rtr(const QueuePairAddress& remote) {
   Modify command = modification(Command::init2rtr_qp);
   const auto set = [&](auto field, uint32_t value) { command.set(at(kQpc, field), value); };
-  set(qpc::mtu, mtu_with(remote));
+  set(qpc::mtu, verbs::common_mtu(*nic_, remote));
   set(qpc::log_msg_max, kLogMaxMessage);
   set(qpc::remote_qpn, remote.qpn);
   set(qpc::log_rra_max, kLogReads);
@@ -170,28 +172,28 @@ void DevxQueuePair::enter_rtr(const QueuePairAddress& remote) {
   set(qpc::rwe, 1);
   set(qpc::rae, 1);
   set(qpc::min_rnr_nak, kMinRnrTimer);
-  set(qpc::vhca_port_num, device_->choice.port);
+  set(qpc::vhca_port_num, nic_->choice.port);
   set(qpc::rlid, remote.lid);
-  set(qpc::sl, static_cast<uint32_t>(device_->settings.service_level.value));
-  if (device_->is_ethernet()) set_ethernet_path(command, remote);
+  set(qpc::sl, static_cast<uint32_t>(nic_->settings.service_level.value));
+  if (nic_->is_ethernet()) set_ethernet_path(command, remote);
   modify(command, "INIT2RTR_QP");
 }
 
 // The kernel knows how to reach a GID; an address handle tells what it found out.
 void DevxQueuePair::set_ethernet_path(Modify& command, const QueuePairAddress& remote) const {
   ibv_ah_attr attr{};
-  attr.port_num = static_cast<uint8_t>(device_->choice.port);
+  attr.port_num = static_cast<uint8_t>(nic_->choice.port);
   attr.is_global = 1;
   attr.grh.hop_limit = kHopLimit;
-  attr.grh.sgid_index = static_cast<uint8_t>(device_->choice.gid_index);
+  attr.grh.sgid_index = static_cast<uint8_t>(nic_->choice.gid_index);
   std::memcpy(attr.grh.dgid.raw, remote.gid, sizeof(remote.gid));
-  const Owned<ibv_ah> handle(device_->core.create_ah(device_->pd, &attr), device_->core.destroy_ah);
-  if (handle.get() == nullptr) fail("ibv_create_ah", device_->name(), errno);
+  const Owned<ibv_ah> handle(nic_->verbs.create_ah(nic_->pd, &attr), nic_->verbs.destroy_ah);
+  if (handle.get() == nullptr) fail("ibv_create_ah", nic_->name(), errno);
   mlx5dv_ah inside{};
   mlx5dv_obj objects{};
   objects.ah = {handle.get(), &inside};
-  if (const int error = device_->core.init_obj(&objects, MLX5DV_OBJ_AH); error != 0) {
-    fail("mlx5dv_init_obj", device_->name(), error);
+  if (const int error = nic_->mlx5.init_obj(&objects, MLX5DV_OBJ_AH); error != 0) {
+    fail("mlx5dv_init_obj", nic_->name(), error);
   }
   const auto set = [&](auto field, uint32_t value) { command.set(at(kQpc, field), value); };
   const uint8_t* mac = inside.av->rmac;
@@ -199,10 +201,10 @@ void DevxQueuePair::set_ethernet_path(Modify& command, const QueuePairAddress& r
   set(qpc::rmac_31_0,
       (uint32_t{mac[2]} << 24) | (uint32_t{mac[3]} << 16) | (uint32_t{mac[4]} << 8) | mac[5]);
   set(qpc::udp_sport, Be16{inside.av->rlid}.value());  // RoCE v2 has its port in the lid's place
-  set(qpc::src_addr_index, static_cast<uint32_t>(device_->choice.gid_index));
+  set(qpc::src_addr_index, static_cast<uint32_t>(nic_->choice.gid_index));
   set(qpc::hop_limit, kHopLimit);
-  set(qpc::tclass, static_cast<uint32_t>(device_->settings.traffic_class.value));
-  set(qpc::eth_prio, static_cast<uint32_t>(device_->settings.service_level.value));
+  set(qpc::tclass, static_cast<uint32_t>(nic_->settings.traffic_class.value));
+  set(qpc::eth_prio, static_cast<uint32_t>(nic_->settings.service_level.value));
   for (uint32_t i = 0; i < 4; ++i) {
     Be32 word;
     std::memcpy(&word, remote.gid + size_t{i} * 4, sizeof(word));
@@ -214,14 +216,14 @@ void DevxQueuePair::enter_rts() {
   Modify command = modification(Command::rtr2rts_qp);
   const auto set = [&](auto field, uint32_t value) { command.set(at(kQpc, field), value); };
   set(qpc::log_sra_max, kLogReads);
-  set(qpc::ack_timeout, static_cast<uint32_t>(device_->settings.timeout.value));
-  set(qpc::retry_count, static_cast<uint32_t>(device_->settings.retry_count.value));
+  set(qpc::ack_timeout, static_cast<uint32_t>(nic_->settings.timeout.value));
+  set(qpc::retry_count, static_cast<uint32_t>(nic_->settings.retry_count.value));
   set(qpc::rnr_retry, std::min(config_.rnr_retries, 7u));
   modify(command, "RTR2RTS_QP");
 }
 
 void DevxQueuePair::connect(const QueuePairAddress& remote, uint32_t peer) {
-  require_same_link(remote, peer);
+  verbs::require_same_link(*nic_, remote, peer);
   enter_rtr(remote);
   enter_rts();
   connected_to(peer);

@@ -6,14 +6,14 @@
 #include <optional>
 
 #include <ringer/mlx5/prm.hpp>
+#include <ringer/verbs/ring_queue_pair.hpp>
 
 #include "doorbell_register.hpp"
-#include "raw_queue_pair.hpp"
 
 namespace ringer::mlx5 {
 
 /// Has no receive ring.
-class DevxQueuePair : public RawQueuePair {
+class DevxQueuePair : public verbs::RingQueuePair {
  public:
   /// Errors: BackendError with command, device, errno and the firmware's syndrome.
   DevxQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config);
@@ -37,6 +37,7 @@ class DevxQueuePair : public RawQueuePair {
   void enter_rts();
   void set_ethernet_path(Modify& command, const QueuePairAddress& remote) const;
 
+  std::shared_ptr<Device> nic_;
   KernelArray<uint8_t> block_;  // doorbell records, CQEs, send ring
   uint64_t records_at_ = 0;
   uint64_t cq_at_ = 0;

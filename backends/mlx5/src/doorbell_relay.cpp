@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "doorbell_relay.hpp"
 
-#include <chrono>
-
 #include <ringer/host_platform.hpp>
+#include <ringer/poll_loop.hpp>
 
 namespace ringer::mlx5 {
-
-namespace {
-constexpr uint32_t kYieldTurns = 4096;  // in vain, before it naps
-constexpr std::chrono::microseconds kNap{50};
-}  // namespace
 
 void DoorbellRelay::add(uint64_t* word, uint64_t* doorbell) {
   const std::lock_guard lock(mutex_);
   pairs_.push_back({word, doorbell});
   if (!thread_.joinable()) {
-    thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+    thread_ = std::jthread([this](const std::stop_token& stop) {
+      poll_until_stopped(stop, [this] { return pass_on(); });
+    });
   }
 }
 
@@ -40,18 +36,6 @@ bool DoorbellRelay::pass_on() {
     any = true;
   }
   return any;
-}
-
-void DoorbellRelay::run(const std::stop_token& stop) {
-  uint32_t idle = 0;
-  while (!stop.stop_requested()) {
-    idle = pass_on() ? 0 : idle + 1;
-    if (idle > kYieldTurns) {
-      std::this_thread::sleep_for(kNap);
-    } else if (idle > 0) {
-      std::this_thread::yield();
-    }
-  }
 }
 
 }  // namespace ringer::mlx5

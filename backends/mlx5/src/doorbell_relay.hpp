@@ -28,7 +28,6 @@ class DoorbellRelay {
     uint64_t* doorbell;
   };
   bool pass_on();
-  void run(const std::stop_token& stop);
 
   std::mutex mutex_;
   std::vector<Pair> pairs_;

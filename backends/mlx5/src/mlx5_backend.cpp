@@ -2,9 +2,9 @@
 #include <bit>
 
 #include <ringer/mlx5/mlx5_backend.hpp>
+#include <ringer/verbs/registered_memory.hpp>
 
 #include "devx_queue_pair.hpp"
-#include "registered_memory.hpp"
 #include "verbs_queue_pair.hpp"
 
 namespace ringer::mlx5 {
@@ -26,7 +26,7 @@ class Mlx5Nic : public Nic {
   }
   std::unique_ptr<MemoryRegion> register_memory(void* address, size_t bytes, uint32_t rights,
                                                 KernelMemory* memory) override {
-    return std::make_unique<RegisteredMemory>(device_, address, bytes, rights, memory);
+    return std::make_unique<verbs::RegisteredMemory>(device_, address, bytes, rights, memory);
   }
   std::unique_ptr<QueuePair> create_queue_pair(const QueuePairConfig& config) override {
     if (by_firmware(config)) return std::make_unique<DevxQueuePair>(device_, config);
@@ -35,10 +35,10 @@ class Mlx5Nic : public Nic {
 
  private:
   bool by_firmware(const QueuePairConfig& config) const {
-    const QueueMaking making = device_->settings.queues.value;
+    const QueueMaking making = device_->queue_settings.queues.value;
     if (making == QueueMaking::verbs) return false;
     const bool far = config.kernels != nullptr && !config.kernels->host_reachable();
-    const bool near = device_->settings.queue_memory.value == QueueMemory::near;
+    const bool near = device_->queue_settings.queue_memory.value == QueueMemory::near;
     const bool wanted = config.rq_wqes == 0 && (config.cq_mode == CqMode::collapsed || far ||
                                                 near || making == QueueMaking::devx);
     if (making == QueueMaking::devx && !device_->firmware_commands) {
@@ -53,9 +53,9 @@ class Mlx5Nic : public Nic {
 
 }  // namespace
 
-Mlx5Backend::Mlx5Backend(const FabricSettings& settings, PortOrder order)
+Mlx5Backend::Mlx5Backend(const Mlx5Settings& settings, verbs::PortOrder order)
     : settings_(settings), order_(std::move(order)) {
-  RdmaCore::load();
+  Mlx5Library::load();
 }
 Mlx5Backend::~Mlx5Backend() = default;
 
@@ -69,7 +69,8 @@ std::string Mlx5Backend::describe() const {
 }
 
 std::unique_ptr<Nic> Mlx5Backend::open_nic(uint32_t rank) {
-  const PortChoice choice = choose_port(Device::list_ports(), settings_, rank, order_);
+  const verbs::PortChoice choice =
+      verbs::choose_port(Device::list_ports(), settings_, rank, order_);
   {
     const std::lock_guard lock(mutex_);
     ports_[rank] = choice.reason;

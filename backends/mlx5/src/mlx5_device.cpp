@@ -1,123 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mlx5_device.hpp"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <functional>
-
-#include <ringer/control_plane.hpp>
-
 namespace ringer::mlx5 {
 
-namespace {
-
-constexpr uint32_t kMaxGids = 256;
-
-void query_port(const RdmaCore& core, ibv_context* context, uint32_t number, ibv_port_attr& port) {
-  port = {};
-  const int error = core.query_port(context, static_cast<uint8_t>(number),
-                                    reinterpret_cast<_compat_ibv_port_attr*>(&port));
-  if (error != 0) fail("ibv_query_port", context->device->name, error);
+std::vector<verbs::PortFacts> Device::list_ports() {
+  return verbs::list_ports([](ibv_device* d) { return Mlx5Library::load().is_mlx5(d); });
 }
 
-// Calls `visit` with each mlx5 device until it returns true.
-void for_each_device(const RdmaCore& core, const std::function<bool(ibv_device*)>& visit) {
-  int count = 0;
-  ibv_device** list = core.get_device_list(&count);
-  if (list == nullptr) {
-    if (errno == ENOSYS) {
-      throw BackendError(
-          "mlx5: this machine's kernel has no InfiniBand; 'ringer run -- COMMAND' emulates a NIC");
-    }
-    fail("ibv_get_device_list", "this machine", errno);
-  }
-  struct FreeList {
-    const RdmaCore& core;
-    ibv_device** list;
-    ~FreeList() { core.free_device_list(list); }
-  } free_list{core, list};
-  for (int i = 0; i < count; ++i) {
-    if (core.is_mlx5(list[i]) && visit(list[i])) return;
-  }
-}
-
-std::vector<GidFacts> read_gids(const RdmaCore& core, ibv_context* context, uint32_t port,
-                                int count) {
-  std::vector<GidFacts> gids(std::min(static_cast<uint32_t>(std::max(count, 0)), kMaxGids));
-  for (uint32_t i = 0; i < gids.size(); ++i) {
-    ibv_gid_entry entry{};
-    // ENODATA: nothing at this index.
-    if (core.query_gid_ex(context, port, i, &entry, 0, sizeof(entry)) != 0) continue;
-    std::memcpy(gids[i].raw, entry.gid.raw, sizeof(gids[i].raw));
-    gids[i].roce_v2 = entry.gid_type == IBV_GID_TYPE_ROCE_V2;
-  }
-  return gids;
-}
-
-void append_ports(const RdmaCore& core, ibv_device* device, std::vector<PortFacts>& ports) {
-  ibv_context* context = core.open_device(device);
-  if (context == nullptr) return;  // of another user, or going away
-  const Owned<ibv_context> closes(context, core.close_device);
-  ibv_device_attr attributes{};
-  if (core.query_device(context, &attributes) != 0) return;
-  for (uint32_t number = 1; number <= attributes.phys_port_cnt; ++number) {
-    ibv_port_attr port;
-    query_port(core, context, number, port);
-    ports.push_back({device->name, number, port.state == IBV_PORT_ACTIVE,
-                     port.link_layer == IBV_LINK_LAYER_ETHERNET, port.lid,
-                     read_gids(core, context, number, port.gid_tbl_len)});
-  }
-}
-
-}  // namespace
-
-std::vector<PortFacts> Device::list_ports() {
-  const RdmaCore& core = RdmaCore::load();
-  std::vector<PortFacts> ports;
-  for_each_device(core, [&](ibv_device* device) {
-    append_ports(core, device, ports);
-    return false;
-  });
-  return ports;
-}
-
-Device::Device(const PortChoice& chosen, const FabricSettings& wanted)
-    : core(RdmaCore::load()), choice(chosen), settings(wanted) {
-  for_each_device(core, [&](ibv_device* device) {
-    if (choice.device != device->name) return false;
-    context = core.open_device(device);
-    if (context == nullptr) fail("ibv_open_device", choice.device, errno);
-    return true;
-  });
-  if (context == nullptr) throw BackendError("open_nic: there is no device " + choice.device);
-  Owned<ibv_context> closes(context, core.close_device);
-  query_port(core, context, choice.port, port);
-  if (const int error = core.query_device(context, &attributes); error != 0) {
-    fail("ibv_query_device", name(), error);
-  }
-  ibv_gid_entry entry{};
-  if (core.query_gid_ex(context, choice.port, static_cast<uint32_t>(choice.gid_index), &entry, 0,
-                        sizeof(entry)) == 0) {
-    gid = entry.gid;
-  } else if (is_ethernet()) {
-    fail("ibv_query_gid", name(), errno);
-  }
-  pd = core.alloc_pd(context);
-  if (pd == nullptr) fail("ibv_alloc_pd", name(), errno);
-  closes.release();
+Device::Device(const verbs::PortChoice& chosen, const Mlx5Settings& wanted)
+    : verbs::Device(chosen, wanted), mlx5(Mlx5Library::load()), queue_settings(wanted) {
   mlx5dv_pd inside{};
   mlx5dv_obj objects{};
   objects.pd = {pd, &inside};
   uint32_t event_queue = 0;
   firmware_commands =
-      core.init_obj(&objects, MLX5DV_OBJ_PD) == 0 && core.query_eqn(context, 0, &event_queue) == 0;
+      mlx5.init_obj(&objects, MLX5DV_OBJ_PD) == 0 && mlx5.query_eqn(context, 0, &event_queue) == 0;
   pd_number = inside.pdn;
-}
-
-Device::~Device() {
-  core.dealloc_pd(pd);
-  core.close_device(context);
 }
 
 }  // namespace ringer::mlx5

@@ -2,11 +2,13 @@
 // A queue pair that the provider has made, in host memory, seen through mlx5dv.
 #pragma once
 
-#include "raw_queue_pair.hpp"
+#include <ringer/verbs/ring_queue_pair.hpp>
+
+#include "mlx5_device.hpp"
 
 namespace ringer::mlx5 {
 
-class VerbsQueuePair : public RawQueuePair {
+class VerbsQueuePair : public verbs::RingQueuePair {
  public:
   /// Errors: BackendError with verb, device and errno.
   VerbsQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config);
@@ -24,11 +26,8 @@ class VerbsQueuePair : public RawQueuePair {
   void create_rings();
   void inspect(mlx5dv_qp* qp, ibv_cq* cq, mlx5dv_cq* inside) const;
   void look_inside();
-  void modify(ibv_qp_attr& attributes, int mask, const char* verb);
-  void enter_init();
-  void enter_rtr(const QueuePairAddress& remote);
-  void enter_rts();
 
+  std::shared_ptr<Device> nic_;
   // The queue pair goes first, then what it uses.
   Owned<ibv_td> thread_domain_;
   Owned<ibv_pd> domain_;

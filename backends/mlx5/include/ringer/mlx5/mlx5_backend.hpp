@@ -9,7 +9,7 @@
 #include <string>
 
 #include <ringer/control_plane.hpp>
-#include <ringer/mlx5/fabric_settings.hpp>
+#include <ringer/mlx5/mlx5_settings.hpp>
 
 namespace ringer::mlx5 {
 
@@ -20,7 +20,7 @@ namespace ringer::mlx5 {
 class Mlx5Backend : public Backend {
  public:
   /// Errors: BackendError that says which library or symbol is missing.
-  explicit Mlx5Backend(const FabricSettings& settings, PortOrder order = in_turn);
+  explicit Mlx5Backend(const Mlx5Settings& settings, verbs::PortOrder order = verbs::in_turn);
   ~Mlx5Backend() override;
 
   const char* name() const override { return "mlx5"; }
@@ -30,8 +30,8 @@ class Mlx5Backend : public Backend {
   std::unique_ptr<Nic> open_nic(uint32_t rank) override;
 
  private:
-  FabricSettings settings_;
-  PortOrder order_;
+  Mlx5Settings settings_;
+  verbs::PortOrder order_;
   mutable std::mutex mutex_;
   std::map<uint32_t, std::string> ports_;  // by rank: which, and why
 };

@@ -6,71 +6,17 @@
 #include <utility>
 
 #include <ringer/control_plane.hpp>
-#include <ringer/mlx5/fabric_settings.hpp>
+#include <ringer/verbs/fabric_settings.hpp>
 
-namespace ringer::mlx5 {
+namespace ringer::verbs {
 
 namespace {
 
-using Lookup = std::function<const char*(const char*)>;
-
-Sourced<std::string> read_text(const Lookup& lookup, const std::string& name) {
-  for (const char* family : {"RINGER_IB_", "NCCL_IB_"}) {
-    const std::string variable = family + name;
-    if (const char* text = lookup(variable.c_str()); text != nullptr) return {text, variable};
-  }
-  return {};
-}
-
-void read_number(const Lookup& lookup, const char* name, int min, int max, Sourced<int>& number) {
-  const Sourced<std::string> text = read_text(lookup, name);
-  if (text.origin == "default") return;
-  char* end = nullptr;
-  const long value = std::strtol(text.value.c_str(), &end, 0);
-  if (text.value.empty() || *end != '\0' || value < min || value > max) {
-    throw BackendError(text.origin + "='" + text.value + "' is not a number from " +
-                       std::to_string(min) + " to " + std::to_string(max));
-  }
-  number = {static_cast<int>(value), text.origin};
-}
-
-template <class T>
-struct Word {
-  const char* word;
-  T value;
-};
-constexpr Word<QueueMaking> kQueues[] = {
-    {"auto", QueueMaking::automatic}, {"verbs", QueueMaking::verbs}, {"devx", QueueMaking::devx}};
-constexpr Word<DoorbellWay> kDoorbells[] = {
-    {"auto", DoorbellWay::automatic}, {"gpu", DoorbellWay::gpu}, {"cpu", DoorbellWay::cpu}};
 constexpr Word<Registration> kRegistrations[] = {{"auto", Registration::automatic},
                                                  {"dmabuf", Registration::dmabuf},
                                                  {"address", Registration::address}};
-constexpr Word<QueueMemory> kQueueMemories[] = {{"host", QueueMemory::host},
-                                                {"gpu", QueueMemory::near}};
 constexpr Word<RelaxedOrdering> kOrderings[] = {
     {"0", RelaxedOrdering::off}, {"1", RelaxedOrdering::on}, {"2", RelaxedOrdering::automatic}};
-
-template <class T, size_t kWords>
-const char* word_of(const Word<T> (&words)[kWords], T value) {
-  return std::find_if(words, words + kWords, [&](const auto& w) { return w.value == value; })->word;
-}
-
-template <class T, size_t kWords>
-void read_choice(const Lookup& lookup, const char* name, const Word<T> (&choices)[kWords],
-                 Sourced<T>& choice) {
-  const Sourced<std::string> text = read_text(lookup, name);
-  if (text.origin == "default") return;
-  std::string known;
-  for (const auto& [word, value] : choices) {
-    if (text.value == word) {
-      choice = {value, text.origin};
-      return;
-    }
-    known += (known.empty() ? "" : ", ") + std::string(word);
-  }
-  throw BackendError(text.origin + "='" + text.value + "' is none of " + known);
-}
 
 /// One device of a list such as "mlx5_0:1,mlx5_1".
 struct Wanted {
@@ -182,10 +128,7 @@ FabricSettings read_fabric_settings(const Lookup& lookup) {
   read_number(lookup, "PKEY", 0, 65535, s.pkey_index);
   read_number(lookup, "TIMEOUT", 0, 31, s.timeout);
   read_number(lookup, "RETRY_CNT", 0, 7, s.retry_count);
-  read_choice(lookup, "QUEUES", kQueues, s.queues);
-  read_choice(lookup, "DOORBELLS", kDoorbells, s.doorbells);
   read_choice(lookup, "REGISTRATION", kRegistrations, s.registration);
-  read_choice(lookup, "QUEUE_MEMORY", kQueueMemories, s.queue_memory);
   read_choice(lookup, "PCI_RELAXED_ORDERING", kOrderings, s.relaxed_ordering);
   return s;
 }
@@ -230,7 +173,7 @@ PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings
 std::string describe(const FabricSettings& s) {
   std::string text;
   const auto line = [&](const char* name, const std::string& value, const std::string& origin) {
-    text += std::string(name) + " " + value + " (" + origin + ")\n";
+    text += describe_setting(name, value, origin);
   };
   line("devices", s.devices.value.empty() ? "all" : s.devices.value, s.devices.origin);
   line("gid index", s.gid_index.value < 0 ? "best" : std::to_string(s.gid_index.value),
@@ -240,13 +183,10 @@ std::string describe(const FabricSettings& s) {
   line("pkey index", std::to_string(s.pkey_index.value), s.pkey_index.origin);
   line("timeout", std::to_string(s.timeout.value), s.timeout.origin);
   line("retry count", std::to_string(s.retry_count.value), s.retry_count.origin);
-  line("queues", word_of(kQueues, s.queues.value), s.queues.origin);
-  line("doorbells", word_of(kDoorbells, s.doorbells.value), s.doorbells.origin);
   line("registration", word_of(kRegistrations, s.registration.value), s.registration.origin);
-  line("queue memory", word_of(kQueueMemories, s.queue_memory.value), s.queue_memory.origin);
   line("relaxed ordering", word_of(kOrderings, s.relaxed_ordering.value),
        s.relaxed_ordering.origin);
   return text;
 }
 
-}  // namespace ringer::mlx5
+}  // namespace ringer::verbs

@@ -8,12 +8,11 @@
 
 #include <ringer/control_plane.hpp>
 #include <ringer/host_queue.hpp>
+#include <ringer/verbs/device.hpp>
 
-#include "mlx5_device.hpp"
+namespace ringer::verbs {
 
-namespace ringer::mlx5 {
-
-class RawQueuePair : public QueuePair {
+class RingQueuePair : public QueuePair {
  public:
   QueuePairAddress address() const override;
   DeviceQp device_view() const override;
@@ -25,14 +24,11 @@ class RawQueuePair : public QueuePair {
   void abort() override;
 
  protected:
-  RawQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config);
+  RingQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config);
 
   /// Once the rings are there: fills in what belongs to all, `view_` has the rest.
   void adopt_rings();
-  /// Errors: BackendError if the peer is on another kind of link.
-  void require_same_link(const QueuePairAddress& remote, uint32_t peer) const;
   void connected_to(uint32_t peer);
-  uint8_t mtu_with(const QueuePairAddress& remote) const;
 
   std::shared_ptr<Device> device_;
   QueuePairConfig config_;
@@ -50,4 +46,4 @@ class RawQueuePair : public QueuePair {
   bool connected_ = false;
 };
 
-}  // namespace ringer::mlx5
+}  // namespace ringer::verbs

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raw_queue_pair.hpp"
-
 #include <algorithm>
-#include <cstring>
 
-namespace ringer::mlx5 {
+#include <ringer/verbs/rc_connection.hpp>
+#include <ringer/verbs/ring_queue_pair.hpp>
 
-RawQueuePair::RawQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config)
+namespace ringer::verbs {
+
+RingQueuePair::RingQueuePair(std::shared_ptr<Device> device, const QueuePairConfig& config)
     : device_(std::move(device)),
       config_(config),
       memory_(config.kernels != nullptr ? *config.kernels : host_memory()) {
@@ -15,7 +15,7 @@ RawQueuePair::RawQueuePair(std::shared_ptr<Device> device, const QueuePairConfig
   }
 }
 
-void RawQueuePair::adopt_rings() {
+void RingQueuePair::adopt_rings() {
   heads_ = KernelArray<SqState>(memory_, 1, MemoryUse::kernel);
   range_ends_ = KernelArray<uint64_t>(memory_, view_.sq_wqebbs, MemoryUse::kernel);
   view_.layout_stamp = kDeviceQpStamp;
@@ -25,33 +25,14 @@ void RawQueuePair::adopt_rings() {
   if (memory_.host_reachable()) poster_.emplace(view_);
 }
 
-QueuePairAddress RawQueuePair::address() const {
-  QueuePairAddress address{0,
-                           view_.qpn,
-                           device_->port.lid,
-                           static_cast<uint8_t>(device_->port.active_mtu),
-                           static_cast<uint8_t>(device_->is_ethernet()),
-                           {}};
-  std::memcpy(address.gid, device_->gid.raw, sizeof(address.gid));
-  return address;
-}
+QueuePairAddress RingQueuePair::address() const { return address_of(*device_, view_.qpn); }
 
-void RawQueuePair::require_same_link(const QueuePairAddress& remote, uint32_t peer) const {
-  if (remote.is_ethernet == static_cast<uint8_t>(device_->is_ethernet()) && remote.mtu != 0) return;
-  throw BackendError("connect: rank " + std::to_string(peer) + " is on another kind of link than " +
-                     device_->choice.reason);
-}
-
-uint8_t RawQueuePair::mtu_with(const QueuePairAddress& remote) const {
-  return std::min(static_cast<uint8_t>(device_->port.active_mtu), remote.mtu);
-}
-
-void RawQueuePair::connected_to(uint32_t peer) {
+void RingQueuePair::connected_to(uint32_t peer) {
   view_.peer = peer;
   connected_ = true;
 }
 
-DeviceQp RawQueuePair::device_view() const {
+DeviceQp RingQueuePair::device_view() const {
   if (!connected_) {
     throw BackendError("device_view: queue pair " + std::to_string(view_.qpn) +
                        " is not connected");
@@ -59,14 +40,14 @@ DeviceQp RawQueuePair::device_view() const {
   return view_;
 }
 
-SqState RawQueuePair::read_heads() const {
+SqState RingQueuePair::read_heads() const {
   SqState heads;
   heads_.read({&heads, 1});
   return heads;
 }
 
 // The host may not reach the heads; CQEs it can read.
-uint64_t RawQueuePair::outstanding(Status& status) {
+uint64_t RingQueuePair::outstanding(Status& status) {
   if (poster_) return poster_->outstanding(status);
   const SqState heads = read_heads();
   status = make_status(static_cast<StatusCode>(heads.error.code));
@@ -74,35 +55,35 @@ uint64_t RawQueuePair::outstanding(Status& status) {
 }
 
 // One past the last WQE that a CQE speaks of.
-uint64_t RawQueuePair::completed(const SqState& heads) const {
+uint64_t RingQueuePair::completed(const SqState& heads) const {
   const auto tail_at = [&](uint64_t index) {
-    const Cqe& cqe = static_cast<const Cqe*>(view_.cq)[slot_of(index, view_.cq_cqes)];
+    const mlx5::Cqe& cqe = static_cast<const mlx5::Cqe*>(view_.cq)[slot_of(index, view_.cq_cqes)];
     if (near_queue_) {
       Be32 word;
       memory_.read(&word, &cqe.tail, sizeof(word));
-      return CqeTail::of(word);
+      return mlx5::CqeTail::of(word);
     }
     // pairs with the NIC's CQE write
-    return CqeTail::of({HostPlatform{}.load<Scope::sys, Order::acquire>(&cqe.tail.raw)});
+    return mlx5::CqeTail::of({HostPlatform{}.load<Scope::sys, Order::acquire>(&cqe.tail.raw)});
   };
-  const auto after = [](uint64_t done, const CqeTail& tail) {
+  const auto after = [](uint64_t done, const mlx5::CqeTail& tail) {
     return recover_index(done, static_cast<uint16_t>(tail.wqe_counter + 1));
   };
   uint64_t done = heads.cons_idx;
   if (view_.cq_mode == CqMode::collapsed) {
-    const CqeTail tail = tail_at(0);
-    return tail.opcode == CqeOpcode::invalid ? done : after(done, tail);
+    const mlx5::CqeTail tail = tail_at(0);
+    return tail.opcode == mlx5::CqeOpcode::invalid ? done : after(done, tail);
   }
   for (uint64_t ci = heads.cq_ci; ci < heads.cq_ci + view_.cq_cqes; ++ci) {
-    const CqeTail tail = tail_at(ci);
+    const mlx5::CqeTail tail = tail_at(ci);
     const bool lap = (ci & view_.cq_cqes) != 0;
-    if (tail.opcode == CqeOpcode::invalid || tail.owner != lap) break;
+    if (tail.opcode == mlx5::CqeOpcode::invalid || tail.owner != lap) break;
     done = after(done, tail);
   }
   return done;
 }
 
-Status RawQueuePair::first_error() const {
+Status RingQueuePair::first_error() const {
   const QueueError error = read_heads().error;
   Status status;
   if (static_cast<StatusCode>(error.code) != StatusCode::qp_error) return status;
@@ -114,11 +95,11 @@ Status RawQueuePair::first_error() const {
   return status;
 }
 
-void RawQueuePair::abort() {
+void RingQueuePair::abort() {
   if (poster_) return poster_->abort();
   if (read_heads().error.code != 0) return;
   const QueueError aborted{static_cast<uint32_t>(StatusCode::aborted), 1, 0, 0, 0};
   memory_.write(&view_.state->error, &aborted, sizeof(aborted));
 }
 
-}  // namespace ringer::mlx5
+}  // namespace ringer::verbs

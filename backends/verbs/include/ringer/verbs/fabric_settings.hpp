@@ -8,40 +8,15 @@
 #include <string>
 #include <vector>
 
-namespace ringer::mlx5 {
+#include <ringer/verbs/setting_reader.hpp>
 
-/// A value, and the variable or rule that it comes from.
-template <class T>
-struct Sourced {
-  T value{};
-  std::string origin = "default";
-};
-
-/// How queue pairs are made.
-enum class QueueMaking {
-  automatic,  ///< by firmware commands where a collapsed completion queue is wanted and they work
-  verbs,      ///< by the provider
-  devx,       ///< by firmware commands, or not at all
-};
-
-/// Who stores to the doorbell register.
-enum class DoorbellWay {
-  automatic,  ///< kernels, where the register can be mapped for them
-  gpu,        ///< kernels, or not at all
-  cpu,        ///< a host thread, on their behalf
-};
+namespace ringer::verbs {
 
 /// How memory that the host does not reach is registered.
 enum class Registration {
   automatic,  ///< as a dma-buf; where that fails, by its address
   dmabuf,
   address,  ///< which the kernel understands with nvidia-peermem
-};
-
-/// Where queues made by firmware commands lie.
-enum class QueueMemory {
-  host,  ///< kernels, NIC and host reach it alike
-  near,  ///< with the kernels: on a GPU, in its memory
 };
 
 /// Whether PCIe may reorder writes to memory that was registered for that: `on` and `automatic`
@@ -58,16 +33,13 @@ struct FabricSettings {
   Sourced<int> pkey_index{0, "default"};     ///< PKEY
   Sourced<int> timeout{18, "default"};       ///< 4.096 us * 2^TIMEOUT
   Sourced<int> retry_count{7, "default"};    ///< RETRY_CNT
-  Sourced<QueueMaking> queues;               ///< QUEUES: auto, verbs, devx
-  Sourced<DoorbellWay> doorbells;            ///< DOORBELLS: auto, gpu, cpu
   Sourced<Registration> registration;        ///< REGISTRATION: auto, dmabuf, address
-  Sourced<QueueMemory> queue_memory;         ///< QUEUE_MEMORY: host, gpu
   /// PCI_RELAXED_ORDERING: 0, 1, 2 (auto: where the kernel knows it)
   Sourced<RelaxedOrdering> relaxed_ordering{RelaxedOrdering::automatic, "default"};
 };
 
 /// `lookup` is getenv, or a test's. Errors: BackendError for a value that is out of its range.
-FabricSettings read_fabric_settings(const std::function<const char*(const char*)>& lookup);
+FabricSettings read_fabric_settings(const Lookup& lookup);
 
 struct GidFacts {
   uint8_t raw[16] = {};
@@ -109,4 +81,4 @@ PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings
 /// One line a value: "timeout 18 (default)".
 std::string describe(const FabricSettings& settings);
 
-}  // namespace ringer::mlx5
+}  // namespace ringer::verbs

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// A reliable connection's address and states, the same for whoever has made the queue pair.
+#pragma once
+
+#include <cstdint>
+
+#include <ringer/control_plane.hpp>
+#include <ringer/verbs/device.hpp>
+
+namespace ringer::verbs {
+
+inline constexpr uint8_t kHopLimit = 64;
+inline constexpr uint8_t kMinRnrTimer = 12;  ///< 0.64 ms, as ibv_qp_attr has it
+
+QueuePairAddress address_of(const Device& device, Qpn qpn);
+/// Errors: BackendError if rank `peer`, at `remote`, is on another kind of link.
+void require_same_link(const Device& device, const QueuePairAddress& remote, uint32_t peer);
+/// The larger packets that both ports take, as ibv_mtu.
+uint8_t common_mtu(const Device& device, const QueuePairAddress& remote);
+
+/// RST to INIT: peers may write, read and use atomics. Errors: BackendError, as for all of these.
+void enter_init(const Device& device, ibv_qp* qp);
+/// INIT to RTR and RTS, towards `remote`.
+void enter_rts(const Device& device, ibv_qp* qp, const QueuePairAddress& remote,
+               uint32_t rnr_retries);
+
+}  // namespace ringer::verbs

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What may be set about queue pairs that the host serves, besides what holds for any NIC.
+#pragma once
+
+#include <string>
+
+#include <ringer/verbs/fabric_settings.hpp>
+
+namespace ringer::verbs {
+
+/// How requests are handed to libibverbs.
+enum class Posting {
+  automatic,  ///< by ibv_wr_*, where the provider has them
+  wr,         ///< by ibv_wr_*, or not at all
+  list,       ///< by ibv_post_send()
+};
+
+/// Variables RINGER_IB_X.
+struct VerbsSettings : FabricSettings {
+  Sourced<Posting> posting;  ///< POSTING: auto, wr, list
+};
+
+/// Errors: BackendError for a value that is out of its range.
+VerbsSettings read_verbs_settings(const Lookup& lookup);
+
+/// One line a value, those of any backend first.
+std::string describe(const VerbsSettings& settings);
+
+}  // namespace ringer::verbs
