@@ -125,7 +125,7 @@ fi
 
 if stage build build ci "all all_verify_interface_header_sets"; then
   grep -h 'SKIPPED' "$logs/build.log" 2> /dev/null
-  tests test ci
+  tests test ci -LE softroce
   stage install tests/install/run.sh build/ci
 else
   skip test "the build failed"
@@ -172,7 +172,14 @@ fi
 if ! grep -qs 'RINGER_HAVE_MPI:INTERNAL=\(ON\|TRUE\)' build/ci/CMakeCache.txt; then
   skip mpi "no MPI here: groups of several processes are not built"
 fi
-skip softroce "the verbs backend is not written yet"
+if ! command -v qemu-system-x86_64 > /dev/null || ! command -v busybox > /dev/null; then
+  skip softroce "no qemu-system-x86 or no busybox-static: nothing to boot a kernel with rdma_rxe"
+elif [ -x build/ci/tests/nic/ringer_nic_tests ] && stage softroce ci/softroce prepare; then
+  # In the VM the folder for logs is the host's.
+  runner=(env "SOFTROCE_OUT=$PWD/$logs" SOFTROCE_TIMEOUT=400 ci/softroce run --)
+  tests test_softroce ci -L softroce
+  runner=()
+fi
 [ -e /sys/class/infiniband ] || skip connectx "no InfiniBand here: the mlx5 backend ran on the emulated device only"
 
 echo

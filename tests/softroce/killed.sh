@@ -11,28 +11,73 @@ export RINGER_IB_TIMEOUT=12 RINGER_IB_RETRY_CNT=3
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-shape=(--ranks 4 --tokens 16 --hidden 512 --topk 4 --experts-per-rank 2 --iters 100000 --timeout-ms 8000)
-for path in fifo ibgda; do
-  for after in 2 3 4; do
-    # Recovery: mpirun lets the others go on, so that what they say can be read.
-    "$mpirun" --enable-recovery -n 4 "$ringer" ep --backend verbs "${shape[@]}" --path "$path" \
-      > "$work/out" 2>&1 &
-    job=$!
-    sleep "$after"
-    victim=$(pgrep -f "ringer ep --backend verbs" | tail -n 1)
-    kill -9 "$victim"
-    killed=$SECONDS
-    timeout 60 tail --pid="$job" -f /dev/null
-    took=$((SECONDS - killed))
-    if kill -0 "$job" 2> /dev/null; then
-      judge "$path, killed after $after s: the others end" 1 "$(tail -n 20 "$work/out")"
-      kill -9 "$job"
-      pkill -9 -f "ringer ep --backend verbs"
-      continue
-    fi
-    judge "$path, killed after $after s: the others have ended after $took s" 0
-    grep -Eq 'peer [0-9]+|rank [0-9]+' "$work/out"
-    judge "$path, killed after $after s: $(grep -m 1 -E '^ringer:' "$work/out")" $? "$(cat "$work/out")"
+readonly deadline_s=4
+# Kernels wait for one deadline, processes for each other for two.
+readonly limit_s=$((4 * deadline_s))
+shape=(--ranks 4 --tokens 64 --hidden 1024 --topk 4 --experts-per-rank 2 --iters 100000 --no-check
+  --timeout-ms $((1000 * deadline_s)))
+
+# The process that has a rank, by what mpirun has told it.
+process_of() {
+  local process
+  for process in $(pgrep -f "ringer ep --backend verbs"); do
+    if tr '\0' '\n' < "/proc/$process/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then echo "$process"; fi
   done
-done
+}
+
+# ends_within <seconds>: all processes of the job but mpirun.
+ends_within() {
+  local end=$((SECONDS + $1))
+  while pgrep -f "ringer ep --backend verbs" > /dev/null; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.2
+  done
+}
+
+start() { # <mpirun option or ""> <path>
+  # shellcheck disable=SC2086  # none, if empty
+  "$mpirun" $1 -n 4 "$ringer" ep --backend verbs "${shape[@]}" --path "$2" > "$work/out" 2>&1 &
+  job=$!
+  timeout 60 tail -n +1 -F --pid=$job "$work/out" 2> /dev/null | grep -qm 1 '^# paths'
+}
+
+clean_up() {
+  pkill -9 -f "ringer ep --backend verbs"
+  kill -9 "$job"
+  wait "$job"
+} 2> /dev/null
+
+# mpirun ends the others at once, and says who it was.
+kill_one() { # <path> <rank> <seconds after the start of its iterations>
+  local what="$1, rank $2 killed after $3 s"
+  start "" "$1"
+  sleep "$3"
+  kill -9 "$(process_of "$2")"
+  ends_within "$limit_s"
+  judge "$what: the others end" $? "$(tail -n 20 "$work/out")"
+  grep -q "process rank $2 .*signal 9" "$work/out"
+  judge "$what: $(grep -m 1 "process rank" "$work/out")" $? "$(cat "$work/out")"
+  clean_up
+}
+
+# Where nobody tells them, the others find out: by what their kernels wait for, by their NICs, or by
+# the exchange between processes.
+kill_unnoticed() { # <path> <rank> <seconds after the start of its iterations>
+  local what="$1, rank $2 killed after $3 s, unnoticed"
+  start --enable-recovery "$1"
+  sleep "$3"
+  kill -9 "$(process_of "$2")"
+  ends_within "$limit_s"
+  judge "$what: the others end" $? "$(tail -n 20 "$work/out")"
+  grep -Eq "^ringer: (rank .*(retry exceeded|deadline passed).*peer|.*nothing from process) $2\b" "$work/out"
+  judge "$what: $(grep -m 1 "^ringer: " "$work/out")" $? "$(cat "$work/out")"
+  clean_up
+}
+
+kill_one fifo 3 0
+kill_one ibgda 1 0.7
+kill_one fifo 2 1.3
+export RINGER_EXCHANGE_TIMEOUT_MS=$((1000 * deadline_s))
+kill_unnoticed ibgda 2 0.3
+kill_unnoticed fifo 1 0.8
 conclude "killed processes"

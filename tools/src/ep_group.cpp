@@ -206,11 +206,14 @@ void EpGroup::Impl::prepare(uint64_t iteration) {
 
 double EpGroup::Impl::launch(EpOp op, ep::Phases phases) {
   std::vector<double> us(1);
-  together(options.processes, [&] {
-    us[0] = launcher->run(op, phases, {dispatch_args, combine_args});
+  with_reason([&] {
+    together(options.processes, [&] {
+      us[0] = launcher->run(op, phases, {dispatch_args, combine_args});
+      expect_absence();
+    });
+    require_health(to_string(op, phases));
+    raise_to_slowest(options.processes, us);
   });
-  require_health(to_string(op, phases));
-  raise_to_slowest(options.processes, us);
   return us[0];
 }
 
@@ -297,10 +300,13 @@ EpBench EpGroup::bench(uint32_t launches) {
 
 EpSamples EpGroup::Impl::sample(EpOp op, uint32_t launches) {
   EpSamples samples;
-  together(options.processes, [&] {
-    samples = launcher->sample(op, options.split_phases, {dispatch_args, combine_args}, launches);
+  with_reason([&] {
+    together(options.processes, [&] {
+      samples = launcher->sample(op, options.split_phases, {dispatch_args, combine_args}, launches);
+      expect_absence();
+    });
+    require_health(to_string(op, ep::Phases::both));
   });
-  require_health(to_string(op, ep::Phases::both));
   raise_to_slowest(options.processes, samples.send);
   raise_to_slowest(options.processes, samples.receive);
   raise_to_slowest(options.processes, samples.total);

@@ -2,6 +2,7 @@
 // What an EpGroup is made of: ep_group.cpp makes and runs it, ep_group_results.cpp judges it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,11 +50,15 @@ struct EpGroup::Impl {
   void download(EpOp op);
   EpSamples sample(EpOp op, uint32_t launches);
   bool pump();
+  void expect_absence();
+  /// An exchange that breaks in `step` is what follows from `failed_here`, if that is anything.
+  void with_reason(const std::function<void()>& step);
   void require_health(const char* name);
   void conclude(EpIteration& result);
 
   EpOptions options;
   std::string windows_text;  // why windows lie where they do
+  std::string failed_here;   // in this process, of several
   ep::Layout layout;
   std::unique_ptr<EpLauncher> launcher;
   sim::Fabric fabric;

@@ -52,6 +52,29 @@ RankResult check_rank(const EpReference& reference, uint32_t rank, const RankMem
 
 }  // namespace
 
+// What has failed here may have failed for a process that is no more: the others are not waited for
+// much longer than their kernels may take, and if they do not come, this is why.
+void EpGroup::Impl::expect_absence() {
+  constexpr uint64_t kSlackNs = 10'000'000'000;
+  if (options.processes == nullptr) return;
+  for (const auto& buffer : buffers) {
+    if (weight_of(buffer->failure_cause()) == 0 || !failed_here.empty()) continue;
+    failed_here = "rank " + std::to_string(buffer->rank()) + ": " + buffer->describe_failure();
+    options.processes->lose_patience(2 * options.config.timeout_ns + kSlackNs);
+  }
+}
+
+void EpGroup::Impl::with_reason(const std::function<void()>& step) {
+  try {
+    step();
+  } catch (const SharedMark&) {
+    throw;
+  } catch (const BackendError& error) {
+    if (failed_here.empty()) throw;
+    throw EpFailure(failed_here + " (" + error.what() + ")");
+  }
+}
+
 void EpGroup::Impl::require_health(const char* name) {
   struct Worst {
     uint32_t weight = 0;

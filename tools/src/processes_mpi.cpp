@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 
 #include <ringer/mpi/mpi_exchange.hpp>
@@ -12,13 +13,17 @@ namespace ringer::tools {
 namespace {
 
 // Generations and checks of large shapes take their time, on each process another.
-constexpr uint64_t kTimeoutNs = 300'000'000'000;
+uint64_t patience_ns() {
+  constexpr uint64_t kDefaultMs = 300'000;
+  const char* text = std::getenv("RINGER_EXCHANGE_TIMEOUT_MS");
+  return (text == nullptr ? kDefaultMs : std::strtoull(text, nullptr, 10)) * 1'000'000;
+}
 
 class MpiProcesses : public Processes {
  public:
   Exchange* exchange() override { return session_.processes() == 1 ? nullptr : &*exchange_; }
   void abort(int exit_code) override { session_.abort(exit_code); }
-  void meet() { exchange_.emplace(session_, kTimeoutNs); }
+  void meet() { exchange_.emplace(session_, patience_ns()); }
 
  private:
   mpi::MpiSession session_;

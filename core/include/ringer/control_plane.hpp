@@ -158,6 +158,8 @@ class Exchange {
   virtual uint32_t ranks() const = 0;
   /// Contributions of all ranks, by rank. Throws BackendError if a rank has gone or time is up.
   virtual std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine) = 0;
+  /// A peer seems to be gone: from now on who has not come after `timeout_ns` is not waited for.
+  virtual void lose_patience(uint64_t /*timeout_ns*/) {}
 };
 
 /// all_gather of one plain value a rank.

@@ -2,7 +2,9 @@
 // Exchange between the processes of an MPI job. The headers of MPI stay out of sight.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -41,7 +43,8 @@ class MpiSession {
 };
 
 /// The processes of MPI_COMM_WORLD as ranks. All waits end: a process that does not come in time is
-/// a BackendError, after which no further gathering works, as that process may come later.
+/// a BackendError that names it, after which no further gathering works, as that process may come
+/// later.
 class MpiExchange : public Exchange {
  public:
   /// Collective. Does not outlive the session.
@@ -53,10 +56,16 @@ class MpiExchange : public Exchange {
   uint32_t rank() const override { return session_.process(); }
   uint32_t ranks() const override { return session_.processes(); }
   std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine) override;
+  void lose_patience(uint64_t timeout_ns) override {
+    timeout_ns_ = std::min(timeout_ns_, timeout_ns);
+  }
 
  private:
   struct Gathering;
   void finish(std::unique_ptr<Gathering>& gathering, const char* call);
+  std::string missing(Gathering& gathering) const;
+  void swap(std::unique_ptr<Gathering>& gathering, int tag, const void* mine, uint64_t bytes,
+            const std::function<std::span<std::byte>(uint32_t)>& from);
 
   MpiSession& session_;
   uint64_t timeout_ns_;

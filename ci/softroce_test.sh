@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# softroce_test.sh [build folder] [ctest arguments]: the tests labelled softroce of a build, in the VM. Without
+# a folder the tests are built first, in build/dev.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-}
+[ $# -eq 0 ] || shift
+if [ -z "$build" ]; then
+  build=build/dev
+  cmake --preset dev
+  cmake --build "$build" -j "$(nproc)" --target ringer ringer_nic_tests ringer_ep_tests
+fi
+export SOFTROCE_TIMEOUT=${SOFTROCE_TIMEOUT:-600}
+ci/softroce run -- ctest --test-dir "$build" -L softroce --no-tests=error --output-on-failure "$@"
