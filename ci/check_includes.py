@@ -28,7 +28,7 @@ MAY_INCLUDE = {
 # Room -> other headers it may include besides the standard library's.
 OTHERS = {
     "core": r"^(sys/mman|sys/stat|fcntl|unistd)\.h$",
-    "sim": r"^(boost/context/|sanitizer/|sys/|unistd\.h|pthread\.h|sched\.h|dlfcn\.h|fcntl\.h)|^infiniband/",
+    "sim": r"^(boost/context/|boost/crc\.hpp$|sanitizer/|sys/|unistd\.h|pthread\.h|sched\.h|dlfcn\.h|fcntl\.h)|^infiniband/",
     "sim/verbs": r"^(rdma/|linux/|sys/|(dirent|dlfcn|fcntl|pthread|unistd)\.h$)",
     "kernels": r"^(sys/|unistd\.h)",
     "backends/soft": r"^(sys/|unistd\.h)",

@@ -11,7 +11,7 @@ case "${1:-}" in
     packages+=(build-essential ccache catch2 clang clang-format clang-tidy git libbenchmark-dev
       ibverbs-providers ibverbs-utils libibverbs-dev libopenmpi-dev openmpi-bin perftest python3
       python3-pyverbs python3-scapy busybox-static cpio iproute2 kmod procps qemu-system-x86
-      xz-utils zstd)
+      tcpdump tshark xz-utils zstd)
     ;;
   *)
     echo "usage: install_deps.sh [--minimal]" >&2

@@ -177,7 +177,7 @@ if ! command -v qemu-system-x86_64 > /dev/null || ! command -v busybox > /dev/nu
 elif [ -x build/ci/tests/nic/ringer_nic_tests ] && stage softroce ci/softroce prepare; then
   # In the VM the folder for logs is the host's.
   runner=(env "SOFTROCE_OUT=$PWD/$logs" SOFTROCE_TIMEOUT=400 ci/softroce run --)
-  tests test_softroce ci -L softroce
+  tests test_softroce ci -L '^softroce$'
   runner=()
 fi
 [ -e /sys/class/infiniband ] || skip connectx "no InfiniBand here: the mlx5 backend ran on the emulated device only"

@@ -254,8 +254,9 @@ PacketLinks::Room PacketLinks::reserve(uint32_t process, uint32_t bytes, uint8_t
 }
 
 void PacketLinks::commit(uint32_t process, uint32_t bytes) {
-  if (process == own_) return loop_->commit(bytes);
   const Link& link = outgoing_[process];
+  if (capture_) capture_->write((process == own_ ? *loop_ : *link.ring).reserved());
+  if (process == own_) return loop_->commit(bytes);
   link.ring->commit(bytes);
   // Either the reader sees the packet before it sleeps, or we see that it does; pairs with
   // ask_to_be_woken().

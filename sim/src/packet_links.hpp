@@ -6,7 +6,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
+
+#include <ringer/sim/packet_capture.hpp>
 
 namespace ringer::sim {
 
@@ -22,6 +25,8 @@ struct PacketRing {
 
   /// Room for one packet in one piece, or null.
   uint8_t* reserve(uint32_t bytes);
+  /// What was reserved last.
+  const uint8_t* reserved() const { return data + head.load(std::memory_order_relaxed) % kBytes; }
   void commit(uint32_t bytes);
   /// The oldest packet, or null.
   const uint8_t* front(uint32_t* bytes);
@@ -41,6 +46,9 @@ class PacketLinks {
   ~PacketLinks();
   PacketLinks(const PacketLinks&) = delete;
   PacketLinks& operator=(const PacketLinks&) = delete;
+
+  /// What is sent from now on is written there, too.
+  void capture_to(const char* path) { capture_.emplace(path); }
 
   uint32_t own_number() const { return own_; }
 
@@ -74,6 +82,7 @@ class PacketLinks {
   void watch(int fd);
 
   uint32_t own_ = 0;
+  std::optional<PacketCapture> capture_;
   int listener_ = -1;
   int wake_fd_ = -1;
   int poll_fd_ = -1;

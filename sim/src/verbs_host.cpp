@@ -49,7 +49,8 @@ struct VerbsHost::State {
   uint64_t violations_told = 0;
   std::jthread thread;  // last: it uses what is above
 
-  explicit State(uint32_t count) : fabric(config(links)), nics(count) {
+  State(uint32_t count, const char* capture) : fabric(config(links)), nics(count) {
+    if (capture != nullptr) links.capture_to(capture);
     for (uint32_t i = 0; i < nics; ++i) fabric.nic(i);
     // Signals are the application's.
     sigset_t all, before;
@@ -174,7 +175,8 @@ struct VerbsHost::State {
   }
 };
 
-VerbsHost::VerbsHost(uint32_t nics) : state_(std::make_unique<State>(nics)) {}
+VerbsHost::VerbsHost(uint32_t nics, const char* capture)
+    : state_(std::make_unique<State>(nics, capture)) {}
 VerbsHost::~VerbsHost() = default;
 
 Nic& VerbsHost::nic(uint32_t number) {

@@ -24,7 +24,7 @@ void require_same_on_all_paths(EpOptions o) {
 
 }  // namespace
 
-TEST_CASE("the seed's and DeepEP's shape is exact in every data type", "[ep][device][long]") {
+TEST_CASE("the seed's and DeepEP's shape is exact in every data type", "[ep][device]") {
   EpOptions o = group_on_device();
   o.config.ranks = 4;
   o.ranks_per_node = 1;
@@ -34,7 +34,7 @@ TEST_CASE("the seed's and DeepEP's shape is exact in every data type", "[ep][dev
   run_exact(o, 2);
 }
 
-TEST_CASE("288 experts on 16 ranks are exact", "[ep][device][long]") {
+TEST_CASE("288 experts on 16 ranks are exact", "[ep][device]") {
   EpOptions o = small_group();
   o.config.ranks = 16;
   o.config.experts_per_rank = 18;
@@ -188,7 +188,7 @@ TEST_CASE("1000 back-to-back calls are exact", "[ep]") {
   }
 }
 
-TEST_CASE("a 64-WQEBB ring carries more than 3 x 65536 WQEs", "[ep][device][long]") {
+TEST_CASE("a 64-WQEBB ring carries more than 3 x 65536 WQEs", "[ep][device]") {
   EpOptions o = small_group();
   o.config.ranks = 2;
   o.config.experts_per_rank = 1;

@@ -76,8 +76,6 @@ kill_unnoticed() { # <path> <rank> <seconds after the start of its iterations>
 
 kill_one fifo 3 0
 kill_one ibgda 1 0.7
-kill_one fifo 2 1.3
 export RINGER_EXCHANGE_TIMEOUT_MS=$((1000 * deadline_s))
 kill_unnoticed ibgda 2 0.3
-kill_unnoticed fifo 1 0.8
 conclude "killed processes"

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ringer/sim/packet_capture.hpp>
 #include <ringer/sim/verbs_host.hpp>
 #include <ringer/sim/verbs_identity.hpp>
 
@@ -149,6 +150,8 @@ class RunCommand : public Command {
     settings_.add("devices", "N", "1", "HCAs, mlx5_0 and up: 1 to 32", "Devices");
     settings_.add("ports", "N", "1", "Ports of each: 1 to 4", "Devices");
     settings_.add("link", "LAYER", "infiniband", "infiniband, or ethernet for RoCE v2", "Devices");
+    settings_.add("capture", "FILE", "", "Packets that COMMAND sends, as RoCE v2 in pcapng",
+                  "Devices");
     app_->allow_extras();
     app_->footer(
         "Programs that use libibverbs find ConnectX HCAs, which the software NIC emulates inside\n"
@@ -174,6 +177,10 @@ class RunCommand : public Command {
     const auto link = settings_.get("link").one_of<sim::LinkLayer>(
         {{"infiniband", sim::LinkLayer::infiniband},
          {sim::verbs::kEthernetName, sim::LinkLayer::ethernet}});
+    if (const std::string file = settings_.get("capture").text(); !file.empty()) {
+      sim::begin_capture(file);
+      set_variable(sim::verbs::kCaptureVariable, fs::absolute(file).string());
+    }
     // From the first file on nothing may be left behind: signals wait until they can be passed on.
     const SignalsWait waits;
     const DeviceTree tree(devices, ports, link);

@@ -105,7 +105,7 @@ void Process::start() {
   }
   const uint32_t count = from_environment(kDevicesVariable, VerbsHost::kMaxNics);
   const uint32_t ports = from_environment(kPortsVariable, VerbsHost::kMaxPorts);
-  host = std::make_unique<VerbsHost>(count);
+  host = std::make_unique<VerbsHost>(count, std::getenv(kCaptureVariable));
   for (uint32_t number = 0; number < count; ++number) {
     const DeviceModel model{number, ports, link_from_environment()};
     devices.push_back(std::make_unique<Device>(host->nic(number), model));

@@ -13,8 +13,9 @@ namespace ringer::sim {
 /// so that (lid, qpn) finds its way without a directory: nothing lies in a file system.
 class VerbsHost {
  public:
-  /// `nics` of them, numbered from 0. Errors: BackendError when the user has too many processes.
-  explicit VerbsHost(uint32_t nics);
+  /// `nics` of them, numbered from 0. What they send goes to a `capture` that has been begun, if
+  /// one is named. Errors: BackendError when the user has too many processes.
+  explicit VerbsHost(uint32_t nics, const char* capture = nullptr);
   ~VerbsHost();
   VerbsHost(const VerbsHost&) = delete;
   VerbsHost& operator=(const VerbsHost&) = delete;

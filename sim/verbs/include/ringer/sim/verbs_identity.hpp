@@ -11,6 +11,7 @@ inline constexpr const char* kRootVariable = "RINGER_VERBS_ROOT";
 inline constexpr const char* kDevicesVariable = "RINGER_DEVICES";
 inline constexpr const char* kPortsVariable = "RINGER_PORTS";
 inline constexpr const char* kLinkVariable = "RINGER_LINK";
+inline constexpr const char* kCaptureVariable = "RINGER_CAPTURE";
 /// The value of kLinkVariable; any other is InfiniBand.
 inline constexpr const char* kEthernetName = "ethernet";
 
