@@ -15,7 +15,6 @@ namespace ringer::tools {
 namespace {
 
 constexpr int kSchema = 1;
-constexpr const char* kTier = "T0 laptop: software NIC";
 
 const char* on_off(bool value) { return value ? "on" : "off"; }
 
@@ -31,6 +30,12 @@ const char* flags_text(ep::FlagPolicy flags) {
 const char* backend_text(EpBackend backend) {
   static constexpr const char* kNames[] = {"sim", "mlx5", "verbs"};
   return kNames[static_cast<size_t>(backend)];
+}
+
+// What `ringer run` emulates is a NIC to libibverbs, too.
+const char* tier_text(const EpOptions& options) {
+  return options.backend == EpBackend::sim ? "T0 laptop: software NIC"
+                                           : "NICs that libibverbs knows";
 }
 
 const char* cq_text(CqMode mode) { return mode == CqMode::collapsed ? "collapsed" : "owner"; }
@@ -119,7 +124,7 @@ std::string EpReport::header() const {
   std::string text;
   const auto line = [&text](const std::string& what) { text += "# " + what + "\n"; };
   line(fmt::format("ringer {} ep", kVersion));
-  line(fmt::format("tier         {}; backend {}", kTier, backend_text(o.backend)));
+  line(fmt::format("tier         {}; backend {}", tier_text(o), backend_text(o.backend)));
   const uint32_t processes = o.config.ranks / o.local_ranks();
   line(fmt::format("ranks        {} on {} node{}{}", c.ranks, nodes_of(o),
                    nodes_of(o) == 1 ? "" : "s",
@@ -194,7 +199,9 @@ nlohmann::ordered_json EpReport::json() const {
   Json root;
   root["schema"] = kSchema;
   root["version"] = kVersion;
-  root["environment"] = {{"tier", kTier}, {"backend", "sim"}, {"deterministic", o.deterministic}};
+  root["environment"] = {{"tier", tier_text(o)},
+                         {"backend", backend_text(o.backend)},
+                         {"deterministic", o.deterministic}};
   root["shape"] = {{"ranks", c.ranks},
                    {"nodes", nodes_of(o)},
                    {"processes", c.ranks / o.local_ranks()},
