@@ -92,12 +92,13 @@ TEST_CASE("nic: keys, ranges and rights at the near end", "[nic]") {
   LinkSetup plain;
   LinkSetup reads = plain;
   reads.near_rights = access::remote_read;
-  judge("WRITE, wrong local key", plain, kProtection,
-        [](Link& l) {
-          return l.sender().put(with_wrong_key(l.local()), l.remote(), 64, kSignaled, l.soon());
-        },
-        {{"rxe", "local queue pair operation error",
-          "the specification: the fault is in the memory's protection. rxe says so of READs only"}});
+  judge(
+      "WRITE, wrong local key", plain, kProtection,
+      [](Link& l) {
+        return l.sender().put(with_wrong_key(l.local()), l.remote(), 64, kSignaled, l.soon());
+      },
+      {{"rxe", "local queue pair operation error",
+        "the specification: the fault is in the memory's protection. rxe says so of READs only"}});
   judge("WRITE, source beyond the end", plain, kProtection, [](Link& l) {
     return l.sender().put(l.local(kBeyond - 32), l.remote(), 64, kSignaled, l.soon());
   });

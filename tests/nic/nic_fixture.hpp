@@ -63,7 +63,11 @@ class Link {
   Sender& sender() { return *sender_; }
   QueuePair& near_qp() { return *near_qp_; }
   QueuePair& far_qp() { return *far_qp_; }
-  /// The far end is no more.
+  /// An end is no more.
+  void remove_near_end() {
+    sender_.reset();
+    near_qp_.reset();
+  }
   void remove_far_end() { far_qp_.reset(); }
   void remove_far_window() { far_region_.reset(); }
   WaitLimit soon() const { return limit_after(HostPlatform{}, kPatienceNs); }

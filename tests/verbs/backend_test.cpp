@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backend_fixture.hpp"
+#include "support/failing_memory.hpp"
 
 using namespace ringer;
 using namespace ringer::test;
@@ -26,41 +27,6 @@ class FarMemory : public KernelMemory {
   void read(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   bool host_reachable() const override { return true; }
   void* map_registers(void*, size_t) override { throw BackendError("registers are out of reach"); }
-};
-
-/// Memory one of whose services fails, counted from 0; and what has been taken is counted.
-class FailingMemory : public KernelMemory {
- public:
-  explicit FailingMemory(uint32_t fails_at) : calls_left_(fails_at) {}
-  void* allocate(size_t bytes, MemoryUse use) override {
-    count_call("allocate");
-    ++taken;
-    return host_memory().allocate(bytes, use);
-  }
-  void release(void* at, size_t bytes, MemoryUse use) noexcept override {
-    --taken;
-    host_memory().release(at, bytes, use);
-  }
-  void write(void* to, const void* from, size_t bytes) override {
-    count_call("write");
-    std::memcpy(to, from, bytes);
-  }
-  void read(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
-  bool host_reachable() const override { return true; }
-  void* map_registers(void* page, size_t) override {
-    count_call("map_registers");
-    ++taken;
-    return page;
-  }
-  void unmap_registers(void*) noexcept override { --taken; }
-
-  int taken = 0;
-
- private:
-  void count_call(const char* name) {
-    if (calls_left_-- == 0) throw BackendError(std::string(name) + ": injected");
-  }
-  uint32_t calls_left_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <bit>
 
 #include <ringer/verbs/rc_connection.hpp>
 #include <ringer/verbs/ring_queue_pair.hpp>
@@ -12,6 +13,11 @@ RingQueuePair::RingQueuePair(std::shared_ptr<Device> device, const QueuePairConf
       memory_(config.kernels != nullptr ? *config.kernels : host_memory()) {
   if (config.start_index != 0) {
     throw BackendError("create_queue_pair on " + device_->name() + ": a NIC begins at index 0");
+  }
+  if (!std::has_single_bit(config.sq_wqebbs) || config.sq_wqebbs > mlx5::Wire::kMaxSqWqebbs) {
+    throw BackendError("create_queue_pair on " + device_->name() + ": a send ring of " +
+                       std::to_string(config.sq_wqebbs) + " blocks, not a power of two up to " +
+                       std::to_string(mlx5::Wire::kMaxSqWqebbs));
   }
 }
 
