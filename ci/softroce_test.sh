@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # softroce_test.sh [build folder] [ctest arguments]: the tests labelled softroce of a build, in the VM. Without
-# a folder the tests are built first, in build/dev. "-L softroce" has the long ones, too.
+# a folder the tests are built first, in build/dev. With "-L softroce" the long ones run, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-}
@@ -11,5 +11,6 @@ if [ -z "$build" ]; then
   cmake --preset dev
   cmake --build "$build" -j "$(nproc)" --target ringer ringer_nic_tests ringer_ep_tests
 fi
-export SOFTROCE_TIMEOUT=${SOFTROCE_TIMEOUT:-600}
-ci/softroce run -- ctest --test-dir "$build" -L '^softroce$' --no-tests=error --output-on-failure "$@"
+[ $# -gt 0 ] || set -- -L '^softroce$'
+export SOFTROCE_TIMEOUT=${SOFTROCE_TIMEOUT:-1200}
+ci/softroce run -- ctest --test-dir "$build" --no-tests=error --output-on-failure "$@"

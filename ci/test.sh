@@ -104,7 +104,7 @@ tidy() {
   fi
   mapfile -t files < <(git ls-files -co --exclude-standard 'core/src/*.cpp' 'sim/src/*.cpp' \
     'kernels/ep/src/*.cpp' 'backends/soft/src/*.cpp' 'backends/mlx5/src/*.cpp' \
-    'sim/verbs/src/*.cpp' "${mpi_files[@]}")
+    'backends/verbs/src/*.cpp' 'sim/verbs/src/*.cpp' "${mpi_files[@]}")
   printf '%s\n' "${files[@]}" |
     timeout 300 xargs -P "$jobs" -n 1 clang-tidy --quiet -p build/ci-clang --warnings-as-errors='*'
 }
@@ -143,7 +143,7 @@ else
 fi
 
 # All but the command line, whose parsers take long to build and little to run.
-if stage build_asan build asan "ringer_unit_tests ringer_sim_tests ringer_ep_tests ringer_p2p_tests" \
+if stage build_asan build asan "ringer_unit_tests ringer_sim_tests ringer_nic_tests ringer_ep_tests ringer_p2p_tests" \
   -DRINGER_BENCH=OFF; then
   tests test_asan asan -E '^(cli|ptx|mpi|verbs)'
 fi
@@ -174,11 +174,14 @@ if ! grep -qs 'RINGER_HAVE_MPI:INTERNAL=\(ON\|TRUE\)' build/ci/CMakeCache.txt; t
 fi
 if ! command -v qemu-system-x86_64 > /dev/null || ! command -v busybox > /dev/null; then
   skip softroce "no qemu-system-x86 or no busybox-static: nothing to boot a kernel with rdma_rxe"
+elif [ -z "$(ci/softroce kernel)" ]; then
+  skip softroce "no Debian kernel package is known here"
 elif [ -x build/ci/tests/nic/ringer_nic_tests ] && stage softroce ci/softroce prepare; then
   # In the VM the folder for logs is the host's.
   runner=(env "SOFTROCE_OUT=$PWD/$logs" SOFTROCE_TIMEOUT=400 ci/softroce run --)
-  tests test_softroce ci -L '^softroce$'
+  tests test_softroce ci -L '^softroce$' -LE softroce_slow
   runner=()
+  stage conformance ci/conformance_log.sh build/ci --check
 fi
 [ -e /sys/class/infiniband ] || skip connectx "no InfiniBand here: the mlx5 backend ran on the emulated device only"
 

@@ -31,7 +31,7 @@ TEST_CASE("a process that fails a step fails it for all, with its reason", "[mpi
 
 TEST_CASE("a process that never comes is an error in time, and the end of the job", "[mpi]") {
   const uint32_t processes = GENERATE(2u, 4u);
-  const CommandResult result = run_case(processes, "late");
+  const CommandResult result = run_case(processes, GENERATE("late", "late_impatient"));
   INFO(result.out << result.err);
   CHECK(result.exit_code == 1);
   // Whoever sees it first ends the others, too.

@@ -149,8 +149,9 @@ int report(const Exchange& exchange, const std::string& text) {
 
 int run(const std::string& name) {
   mpi::MpiSession session;
-  const bool late = name.starts_with("late");
-  mpi::MpiExchange exchange(session, late ? 200'000'000 : 60'000'000'000);
+  constexpr uint64_t kShortNs = 200'000'000, kLongNs = 60'000'000'000;
+  mpi::MpiExchange exchange(session, name == "late" ? kShortNs : kLongNs);
+  if (name == "late_impatient") exchange.lose_patience(kShortNs);
   const auto attempt = [&](auto body) {
     try {
       return body(exchange);
@@ -163,7 +164,7 @@ int run(const std::string& name) {
     return report(exchange, use_buffers(exchange, name));
   }
   if (name == "throws") return report(exchange, attempt(throw_on_last));
-  if (name == "late") {
+  if (name == "late" || name == "late_impatient") {
     report(exchange, attempt(gather_without_last));
     report(exchange, "again: " + attempt([](Exchange& e) {
                        e.all_gather({});

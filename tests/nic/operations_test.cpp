@@ -116,6 +116,33 @@ TEST_CASE("nic: atomics return what was there before", "[nic]") {
       "ok");
 }
 
+// An operation that a NIC does not have ends in an error, and nothing behind it is carried out.
+TEST_CASE("nic: 4-byte atomics, with work before and behind", "[nic]") {
+  NicPair nics;
+  for (const CqMode mode : {CqMode::collapsed, CqMode::owner_bit}) {
+    LinkSetup setup;
+    setup.near.cq_mode = mode;
+    Link link(nics, setup);
+    std::memset(link.far_bytes(), 0, 64);
+    link.near_bytes()[0] = 42;
+    REQUIRE(link.sender()
+                .put(link.local(), link.remote(4096), 65536, kSignaled, link.soon())
+                .status.ok());
+    const Posted add =
+        link.sender().fetch_add(uint32_t{7}, link.local(64), link.remote(), kSignaled, link.soon());
+    const Posted behind =
+        link.sender().put(link.local(), link.remote(32), 1, kSignaled, link.soon());
+    std::string outcome = link.outcome(behind.status.ok() ? behind : add);
+    const bool has_it = outcome == "ok";
+    CHECK(link.far_bytes()[0] == (has_it ? 7 : 0));
+    CHECK(link.far_bytes()[32] == (has_it ? 42 : 0));
+    constexpr const char* kNone = "both: no verb has it; a ConnectX has, by extended atomics";
+    constexpr const char* kError = "local queue pair operation error";
+    expect_outcome(nics, "ATOMIC", "fetch and add, 4 bytes", outcome, "ok",
+                   {{"rxe", kError, kNone}, {"verbs", kError, kNone}});
+  }
+}
+
 TEST_CASE("nic: SEND and WRITE with immediate take receive WQEs in order", "[nic]") {
   NicPair nics;
   LinkSetup setup;

@@ -13,14 +13,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 readonly deadline_s=4
 # Kernels wait for one deadline, processes for each other for two.
-readonly limit_s=$((4 * deadline_s))
+export RINGER_EXCHANGE_TIMEOUT_MS=$((2000 * deadline_s))
+readonly limit_s=$((5 * deadline_s))
 shape=(--ranks 4 --tokens 64 --hidden 1024 --topk 4 --experts-per-rank 2 --iters 100000 --no-check
   --timeout-ms $((1000 * deadline_s)))
 
 # The process that has a rank, by what mpirun has told it.
 process_of() {
   local process
-  for process in $(pgrep -f "ringer ep --backend verbs"); do
+  for process in $(pgrep -x ringer); do
     if tr '\0' '\n' < "/proc/$process/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then echo "$process"; fi
   done
 }
@@ -28,7 +29,7 @@ process_of() {
 # ends_within <seconds>: all processes of the job but mpirun.
 ends_within() {
   local end=$((SECONDS + $1))
-  while pgrep -f "ringer ep --backend verbs" > /dev/null; do
+  while pgrep -x ringer > /dev/null; do
     [ "$SECONDS" -lt "$end" ] || return 1
     sleep 0.2
   done
@@ -42,7 +43,7 @@ start() { # <mpirun option or ""> <path>
 }
 
 clean_up() {
-  pkill -9 -f "ringer ep --backend verbs"
+  pkill -9 -x ringer
   kill -9 "$job"
   wait "$job"
 } 2> /dev/null
@@ -76,6 +77,5 @@ kill_unnoticed() { # <path> <rank> <seconds after the start of its iterations>
 
 kill_one fifo 3 0
 kill_one ibgda 1 0.7
-export RINGER_EXCHANGE_TIMEOUT_MS=$((1000 * deadline_s))
 kill_unnoticed ibgda 2 0.3
 conclude "killed processes"

@@ -15,8 +15,17 @@ namespace {
 // Generations and checks of large shapes take their time, on each process another.
 uint64_t patience_ns() {
   constexpr uint64_t kDefaultMs = 300'000;
-  const char* text = std::getenv("RINGER_EXCHANGE_TIMEOUT_MS");
-  return (text == nullptr ? kDefaultMs : std::strtoull(text, nullptr, 10)) * 1'000'000;
+  constexpr uint64_t kLongestMs = 86'400'000;
+  constexpr const char* kVariable = "RINGER_EXCHANGE_TIMEOUT_MS";
+  const char* text = std::getenv(kVariable);
+  if (text == nullptr) return kDefaultMs * 1'000'000;
+  char* end = nullptr;
+  const unsigned long long ms = std::strtoull(text, &end, 10);
+  if (*text < '0' || *text > '9' || *end != '\0' || ms == 0 || ms > kLongestMs) {
+    throw BackendError(std::string(kVariable) + "='" + text + "' is no number from 1 to " +
+                       std::to_string(kLongestMs));
+  }
+  return ms * 1'000'000;
 }
 
 class MpiProcesses : public Processes {

@@ -64,14 +64,17 @@ void MpiExchange::finish(std::unique_ptr<Gathering>& gathering, const char* call
   }
 }
 
-// Requests are one a process, in their order, or one for all.
+// Requests are one a process to receive, then one a process to send, or one for all.
 std::string MpiExchange::missing(Gathering& gathering) const {
   std::vector<MPI_Request>& requests = gathering.requests;
   std::string names;
-  for (uint32_t r = 0; requests.size() >= ranks() && r < ranks(); ++r) {
-    int done = 0;
-    MPI_Test(&requests[r], &done, MPI_STATUS_IGNORE);
-    if (done == 0) names += (names.empty() ? "process " : ", process ") + std::to_string(r);
+  const bool by_process = requests.size() == 2 * size_t{ranks()};
+  for (uint32_t r = 0; by_process && r < ranks(); ++r) {
+    int received = 0, sent = 0;
+    MPI_Test(&requests[r], &received, MPI_STATUS_IGNORE);
+    MPI_Test(&requests[ranks() + r], &sent, MPI_STATUS_IGNORE);
+    if (received == 0 || sent == 0)
+      names += (names.empty() ? "process " : ", process ") + std::to_string(r);
   }
   return names.empty() ? "some of the " + std::to_string(ranks()) + " processes" : names;
 }
@@ -81,8 +84,10 @@ void MpiExchange::swap(std::unique_ptr<Gathering>& gathering, int tag, const voi
                        uint64_t bytes, const std::function<std::span<std::byte>(uint32_t)>& from) {
   Gathering& g = *gathering;
   g.requests.assign(2 * size_t{ranks()}, MPI_REQUEST_NULL);
-  const auto start = [this](int error, const char* call) {
-    session_.failed_ = error != MPI_SUCCESS;
+  const auto start = [&](int error, const char* call) {
+    if (error == MPI_SUCCESS) return;
+    session_.failed_ = true;
+    static_cast<void>(gathering.release());
     check(error, call);
   };
   for (uint32_t r = 0; r < ranks(); ++r) {

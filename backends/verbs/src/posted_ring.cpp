@@ -61,6 +61,10 @@ bool PostedRing::post() {
       static_cast<uint16_t>(Be32{static_cast<uint32_t>(doorbell & 0xffffffff)}.value() >> 8);
   const uint64_t end = recover_index(taken_, prod);
   if (end == taken_) return false;
+  if (!first_error_.ok()) {  // in the error state, nothing is carried out any more
+    taken_ = end;
+    return true;
+  }
   poster_.start();
   uint64_t malformed = end;
   for (uint64_t index = taken_; index < end; ++index) {
@@ -78,9 +82,11 @@ bool PostedRing::post() {
     request.wr.wr_id = index;
     poster_.add(request.wr);
   }
-  const int error = poster_.finish();
-  if (error != 0 || malformed != end) {
-    fail(error != 0 ? taken_ : malformed, mlx5::Syndrome::local_qp_operation);
+  uint64_t refused = taken_;
+  if (!poster_.finish(refused)) {
+    fail(refused, mlx5::Syndrome::local_qp_operation);
+  } else if (malformed != end) {
+    fail(malformed, mlx5::Syndrome::local_qp_operation);
   }
   taken_ = end;
   return true;
@@ -91,20 +97,21 @@ bool PostedRing::complete() {
   const int count = ibv_poll_cq(cq_, static_cast<int>(batch.size()), batch.data());
   for (int i = 0; i < count; ++i) {
     const ibv_wc& wc = batch[static_cast<size_t>(i)];
-    if (wc.status == IBV_WC_SUCCESS) {
+    if (wc.status == IBV_WC_SUCCESS && first_error_.ok()) {
       write_cqe(wc.wr_id, mlx5::CqeOpcode::requester, {});
-    } else {
+    } else if (wc.status != IBV_WC_SUCCESS) {
       fail(wc.wr_id, syndrome_of(wc.status));
     }
   }
   return count > 0;
 }
 
-// What follows the first error says nothing new, and would overwrite it.
+// What completes after the first error says nothing new, and would overwrite it.
 void PostedRing::fail(uint64_t index, mlx5::Syndrome syndrome) {
   if (!first_error_.ok()) return;
   first_error_ = {StatusCode::qp_error, static_cast<uint32_t>(syndrome), view_.qpn, view_.peer,
                   index};
+  enter_error_();
   write_cqe(index, mlx5::CqeOpcode::requester_error, syndrome);
 }
 

@@ -86,4 +86,10 @@ void enter_rts(const Device& device, ibv_qp* qp, const QueuePairAddress& remote,
          "RTS");
 }
 
+void enter_error(const Device& device, ibv_qp* qp) noexcept {
+  ibv_qp_attr a{};
+  a.qp_state = IBV_QPS_ERR;
+  device.verbs.modify_qp(qp, &a, IBV_QP_STATE);
+}
+
 }  // namespace ringer::verbs

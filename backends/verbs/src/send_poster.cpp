@@ -49,7 +49,7 @@ class WrPoster : public SendPoster {
     }
   }
 
-  int finish() override { return ibv_wr_complete(qp_); }
+  bool finish(uint64_t&) override { return ibv_wr_complete(qp_) == 0; }
 
  private:
   ibv_qp_ex* qp_;
@@ -76,9 +76,11 @@ class ListPoster : public SendPoster {
     if (kept_.size() > 1) kept_[kept_.size() - 2].wr.next = &kept.wr;
   }
 
-  int finish() override {
-    ibv_send_wr* refused = nullptr;
-    return kept_.empty() ? 0 : ibv_post_send(qp_, &kept_.front().wr, &refused);
+  bool finish(uint64_t& refused) override {
+    ibv_send_wr* first = nullptr;
+    if (kept_.empty() || ibv_post_send(qp_, &kept_.front().wr, &first) == 0) return true;
+    if (first != nullptr) refused = first->wr_id;
+    return false;
   }
 
  private:

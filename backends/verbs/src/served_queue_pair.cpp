@@ -21,7 +21,8 @@ ServedQueuePair::ServedQueuePair(std::shared_ptr<ServedDevice> device,
   register_slots();
   view_.qpn = qp_->qp_num;
   adopt_rings();
-  ring_ = std::make_unique<PostedRing>(view_, *sender_, send_cq_.get(), slots_);
+  ring_ = std::make_unique<PostedRing>(view_, *sender_, send_cq_.get(), slots_,
+                                       [this] { enter_error(*served_, qp_.get()); });
   enter_init(*served_, qp_.get());
 }
 
@@ -68,7 +69,9 @@ Owned<ibv_qp> ServedQueuePair::create_qp(uint32_t inline_bytes) {
   const VerbsLibrary& verbs = served_->verbs;
   ibv_qp* qp = nullptr;
   if (served_->posting != Posting::list) {
-    qp = ibv_create_qp_ex(served_->context, &attr);
+    // Not ibv_create_qp_ex(): inline, it names a function of the library's.
+    verbs_context* extended = verbs_get_ctx_op(served_->context, create_qp_ex);
+    if (extended != nullptr) qp = extended->create_qp_ex(served_->context, &attr);
     if (qp != nullptr) sender_ = make_wr_poster(verbs, qp);
   }
   if (qp == nullptr && served_->posting != Posting::wr) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -20,8 +21,9 @@ class SendPoster {
   virtual ~SendPoster() = default;
   virtual void start() = 0;
   virtual void add(const ibv_send_wr& request) = 0;
-  /// One doorbell for all. Returns an errno.
-  virtual int finish() = 0;
+  /// One doorbell for all. False if the NIC refuses any; `refused` is the wr_id of the first then,
+  /// or as it was, if none of them has been taken.
+  virtual bool finish(uint64_t& refused) = 0;
 };
 
 /// By ibv_wr_*; the queue pair was created for the operations in kSendOperations.
@@ -46,9 +48,15 @@ struct InlineSlots {
 /// The consumer of one send ring and producer of its completions. Any thread may drive it.
 class PostedRing {
  public:
-  /// `view` must outlive it. `cq` has room for all WQEBBs of the ring.
-  PostedRing(const DeviceQp& view, SendPoster& poster, ibv_cq* cq, InlineSlots& slots)
-      : view_(view), poster_(poster), cq_(cq), slots_(slots) {}
+  /// `view` must outlive it. `cq` has room for all WQEBBs of the ring. `enter_error` brings the
+  /// queue pair into its error state.
+  PostedRing(const DeviceQp& view, SendPoster& poster, ibv_cq* cq, InlineSlots& slots,
+             std::function<void()> enter_error)
+      : view_(view),
+        poster_(poster),
+        cq_(cq),
+        slots_(slots),
+        enter_error_(std::move(enter_error)) {}
 
   /// Posts what has been rung, passes completions on. Never waits. True if there was anything.
   bool step();
@@ -70,6 +78,7 @@ class PostedRing {
   SendPoster& poster_;
   ibv_cq* cq_;
   InlineSlots& slots_;
+  std::function<void()> enter_error_;
   mutable std::mutex mutex_;
   uint64_t taken_ = 0;      // WQEs handed to libibverbs
   uint64_t completed_ = 0;  // CQEs written

@@ -24,4 +24,7 @@ void enter_init(const Device& device, ibv_qp* qp);
 void enter_rts(const Device& device, ibv_qp* qp, const QueuePairAddress& remote,
                uint32_t rnr_retries);
 
+/// Any state to ERR; one that cannot is as good as there.
+void enter_error(const Device& device, ibv_qp* qp) noexcept;
+
 }  // namespace ringer::verbs
