@@ -70,7 +70,7 @@ tests() {
   junit+=("$report")
   "${runner[@]}" ctest --test-dir "build/$preset" --output-junit "$report" --output-on-failure \
     --no-tests=error --test-output-size-passed 1000000 --test-output-size-failed 1000000 \
-    --timeout 300 "$@" > "$logs/$name.log" 2>&1 || verdict=FAILED
+    -j "$jobs" --timeout 300 "$@" > "$logs/$name.log" 2>&1 || verdict=FAILED
   printf '%-8s %-16s %4d s\n' "$verdict" "$name" $((SECONDS - begin))
   if [ "$verdict" = FAILED ]; then tail -n 100 "$logs/$name.log" | sed 's/^/    /'; fi
   grep -h 'SKIPPED' "$logs/$name.log" | sort -u | head -n 20

@@ -17,6 +17,7 @@ from scapy.all import Ether, rdpcap
 
 ROCE_PORT = 4791
 ACKNOWLEDGE = 0x11
+WRITE_ONLY = 0x0A
 ETHERNET, IP, UDP, BTH, ICRC = 14, 20, 8, 12, 4
 
 
@@ -26,6 +27,16 @@ def icrc_is_right(frame):
         packet[at] = 0xFF
     crc = zlib.crc32(b"\xff" * 8 + bytes(packet))
     return frame[-ICRC:] == struct.pack("<I", crc)
+
+
+def length_is_right(frame):
+    """Of a WRITE in one packet: the data that its RETH announces is there, and the pad is what is left."""
+    if frame[ETHERNET + IP + UDP] != WRITE_ONLY:
+        return True
+    bth = ETHERNET + IP + UDP
+    pad = frame[bth + 1] >> 4 & 3
+    announced = struct.unpack(">I", frame[bth + BTH + 12 : bth + BTH + 16])[0]
+    return announced == len(frame) - bth - BTH - 16 - pad - ICRC
 
 
 def roce_frames(path):
@@ -45,12 +56,13 @@ def tshark(path, *arguments):
 def check(path):
     frames = list(roce_frames(path))
     wrong = sum(not icrc_is_right(frame) for frame in frames)
+    misfits = sum(not length_is_right(frame) for frame in frames)
     # tshark guesses at payload by its first bytes; what it takes that for does not count.
     layers = tshark(path, "-Y", "_ws.malformed", "-T", "fields", "-e", "frame.protocols")
     malformed = sum(line.split(":infiniband", 1)[-1] in ("", ":data") for line in layers)
     dissected = len(tshark(path, "-Y", "infiniband.bth"))
-    print(f"{path}: {len(frames)} packets, {wrong} wrong checksums, {dissected} dissected, {malformed} malformed")
-    if not frames or wrong or malformed or dissected != len(frames):
+    print(f"{path}: {len(frames)} packets, {wrong} wrong checksums, {misfits} wrong lengths, {dissected} dissected, {malformed} malformed")
+    if not frames or wrong or misfits or malformed or dissected != len(frames):
         sys.exit(f"FAILED: {path}")
     return [frame[ETHERNET + IP + UDP] for frame in frames]
 

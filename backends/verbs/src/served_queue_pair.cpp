@@ -86,7 +86,8 @@ Owned<ibv_qp> ServedQueuePair::create_qp(uint32_t inline_bytes) {
       attr.cap = plain.cap;
     }
   }
-  if (qp != nullptr && attr.cap.max_inline_data < mlx5::kMaxInlineBytes) {
+  const bool by_slots = served_->inline_data == InlineData::slots;
+  if (qp != nullptr && (by_slots || attr.cap.max_inline_data < mlx5::kMaxInlineBytes)) {
     slots_.bytes.resize(size_t{config_.sq_wqebbs} * InlineSlots::kBytes);
   }
   return {qp, verbs.destroy_qp};
@@ -96,7 +97,7 @@ Owned<ibv_qp> ServedQueuePair::create_qp(uint32_t inline_bytes) {
 void ServedQueuePair::create_queues() {
   send_cq_ = create_cq(config_.sq_wqebbs);
   if (config_.rq_wqes != 0) receive_cq_ = create_cq(config_.rq_wqes);
-  qp_ = create_qp(mlx5::kMaxInlineBytes);
+  if (served_->inline_data == InlineData::automatic) qp_ = create_qp(mlx5::kMaxInlineBytes);
   if (qp_.get() == nullptr) qp_ = create_qp(0);
   if (qp_.get() == nullptr) fail("ibv_create_qp", served_->name(), errno);
 }

@@ -15,8 +15,11 @@ namespace ringer::verbs {
 /// A device with the thread that serves its rings.
 struct ServedDevice : Device {
   ServedDevice(const PortChoice& chosen, const VerbsSettings& wanted)
-      : Device(chosen, wanted), posting(wanted.posting.value) {}
+      : Device(chosen, wanted),
+        posting(wanted.posting.value),
+        inline_data(wanted.inline_data.value) {}
   Posting posting;
+  InlineData inline_data;
   RingExecutor executor;
 };
 

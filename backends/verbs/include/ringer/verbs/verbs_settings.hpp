@@ -15,9 +15,16 @@ enum class Posting {
   list,       ///< by ibv_post_send()
 };
 
+/// Where inline data of a WQE goes.
+enum class InlineData {
+  automatic,  ///< with the request, where the NIC takes as much
+  slots,      ///< to registered memory beside the ring
+};
+
 /// Variables RINGER_IB_X.
 struct VerbsSettings : FabricSettings {
-  Sourced<Posting> posting;  ///< POSTING: auto, wr, list
+  Sourced<Posting> posting;         ///< POSTING: auto, wr, list
+  Sourced<InlineData> inline_data;  ///< INLINE: auto, slots
 };
 
 /// Errors: BackendError for a value that is out of its range.
