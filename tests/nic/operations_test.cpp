@@ -125,9 +125,9 @@ TEST_CASE("nic: 4-byte atomics, with work before and behind", "[nic]") {
     Link link(nics, setup);
     std::memset(link.far_bytes(), 0, 64);
     link.near_bytes()[0] = 42;
-    REQUIRE(link.sender()
-                .put(link.local(), link.remote(4096), 65536, kSignaled, link.soon())
-                .status.ok());
+    // Both by one doorbell.
+    const PostFlags unrung{true, false};
+    REQUIRE(link.sender().put(link.local(), link.remote(4096), 8, unrung, link.soon()).status.ok());
     const Posted add =
         link.sender().fetch_add(uint32_t{7}, link.local(64), link.remote(), kSignaled, link.soon());
     const Posted behind =

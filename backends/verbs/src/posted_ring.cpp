@@ -61,10 +61,6 @@ bool PostedRing::post() {
       static_cast<uint16_t>(Be32{static_cast<uint32_t>(doorbell & 0xffffffff)}.value() >> 8);
   const uint64_t end = recover_index(taken_, prod);
   if (end == taken_) return false;
-  if (!first_error_.ok()) {  // in the error state, nothing is carried out any more
-    taken_ = end;
-    return true;
-  }
   poster_.start();
   uint64_t malformed = end;
   for (uint64_t index = taken_; index < end; ++index) {
