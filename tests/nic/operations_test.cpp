@@ -30,21 +30,28 @@ std::string size_text(size_t bytes) {
 
 constexpr size_t kSizes[] = {0, 1, 3, 4, 8, 63, 64, 1024, 4096, 4097, 65539, (1u << 20) + 5};
 
+// `post` moves so many bytes from the beginning of `from` to byte 16 of `to`; what is around stays.
+template <class Post>
+void judge_sizes(const NicPair& nics, Link& link, const char* group, uint8_t* from, uint8_t* to,
+                 Post&& post) {
+  for (const size_t bytes : kSizes) {
+    fill(from, bytes + 8, static_cast<uint32_t>(bytes) + 1);
+    std::memset(to, 0xee, bytes + 64);
+    const std::string outcome = if_equal(link.outcome(post(bytes)), from, to + 16, bytes);
+    CHECK(to[15] == 0xee);
+    CHECK(to[16 + bytes] == 0xee);
+    expect_outcome(nics, group, size_text(bytes), outcome, "ok");
+  }
+}
+
 }  // namespace
 
 TEST_CASE("nic: RDMA WRITE of every class of sizes", "[nic]") {
   NicPair nics;
   Link link(nics);
-  for (const size_t bytes : kSizes) {
-    fill(link.near_bytes(), bytes + 8, static_cast<uint32_t>(bytes) + 1);
-    std::memset(link.far_bytes(), 0xee, bytes + 64);
-    std::string outcome = link.outcome(
-        link.sender().put(link.local(), link.remote(16), bytes, kSignaled, link.soon()));
-    outcome = if_equal(outcome, link.near_bytes(), link.far_bytes() + 16, bytes);
-    CHECK(link.far_bytes()[15] == 0xee);
-    CHECK(link.far_bytes()[16 + bytes] == 0xee);
-    expect_outcome(nics, "RDMA WRITE", size_text(bytes), outcome, "ok");
-  }
+  judge_sizes(nics, link, "RDMA WRITE", link.near_bytes(), link.far_bytes(), [&](size_t bytes) {
+    return link.sender().put(link.local(), link.remote(16), bytes, kSignaled, link.soon());
+  });
 }
 
 TEST_CASE("nic: inline RDMA WRITE of every length", "[nic]") {
@@ -70,16 +77,9 @@ TEST_CASE("nic: inline RDMA WRITE of every length", "[nic]") {
 TEST_CASE("nic: RDMA READ of every class of sizes", "[nic]") {
   NicPair nics;
   Link link(nics);
-  for (const size_t bytes : kSizes) {
-    fill(link.far_bytes(), bytes + 8, static_cast<uint32_t>(bytes) + 2);
-    std::memset(link.near_bytes(), 0xee, bytes + 64);
-    std::string outcome = link.outcome(
-        link.sender().get(link.local(16), link.remote(), bytes, kSignaled, link.soon()));
-    outcome = if_equal(outcome, link.far_bytes(), link.near_bytes() + 16, bytes);
-    CHECK(link.near_bytes()[15] == 0xee);
-    CHECK(link.near_bytes()[16 + bytes] == 0xee);
-    expect_outcome(nics, "RDMA READ", size_text(bytes), outcome, "ok");
-  }
+  judge_sizes(nics, link, "RDMA READ", link.far_bytes(), link.near_bytes(), [&](size_t bytes) {
+    return link.sender().get(link.local(16), link.remote(), bytes, kSignaled, link.soon());
+  });
 }
 
 TEST_CASE("nic: atomics return what was there before", "[nic]") {

@@ -8,6 +8,8 @@
 
 #include <ringer/control_plane.hpp>
 
+#include "support/catch.hpp"
+
 namespace ringer::test {
 
 /// Memory one of whose services fails, counted from 0; and what has been taken is counted.
@@ -44,5 +46,25 @@ class FailingMemory : public KernelMemory {
   }
   uint32_t calls_left_;
 };
+
+/// Lets the creation of a queue pair fail at each of its steps, until it does not: nothing may be
+/// left of any. Returns how often it was tried.
+inline uint32_t fail_at_each_step(Nic& nic, QueuePairConfig config) {
+  config.sq_wqebbs = 16;
+  for (uint32_t step = 0;; ++step) {
+    REQUIRE(step < 20);
+    FailingMemory memory(step);
+    config.kernels = &memory;
+    bool made = false;
+    try {
+      const auto qp = nic.create_queue_pair(config);
+      made = true;
+    } catch (const BackendError& e) {
+      CHECK_THAT(e.what(), contains("injected"));
+    }
+    CHECK(memory.taken == 0);
+    if (made) return step + 1;
+  }
+}
 
 }  // namespace ringer::test

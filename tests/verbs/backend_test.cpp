@@ -119,22 +119,7 @@ TEST_CASE("mlx5 backend: a creation that fails at any step leaves nothing", "[ve
   const auto doorbells = GENERATE(DoorbellWay::gpu, DoorbellWay::cpu);
   mlx5::Mlx5Backend backend(settings(making, doorbells));
   const auto nic = backend.open_nic(0);
-  uint32_t step = 0;
-  for (bool made = false; !made; ++step) {
-    REQUIRE(step < 20);
-    FailingMemory memory(step);
-    QueuePairConfig config;
-    config.sq_wqebbs = 16;
-    config.kernels = &memory;
-    try {
-      const auto qp = nic->create_queue_pair(config);
-      made = true;
-    } catch (const BackendError& e) {
-      CHECK_THAT(e.what(), contains("injected"));
-    }
-    CHECK(memory.taken == 0);
-  }
-  CHECK(step > (making == QueueMaking::devx ? 4u : 2u));
+  CHECK(fail_at_each_step(*nic, {}) > (making == QueueMaking::devx ? 4u : 2u));
   End near(*nic, {16});
   End far(*nic, {16});
   near.qp->connect(far.qp->address(), 1);

@@ -11,8 +11,7 @@ python=/usr/bin/python3
 limit=60
 kill_limit=20
 port=$((24000 + $$ % 8000))
-passed=0
-failed=0
+source "$here/../support/judge.sh"
 work=$(mktemp -d)
 mkdir "$work/tmp"
 export TMPDIR=$work/tmp PYTHONDONTWRITEBYTECODE=1
@@ -27,18 +26,6 @@ clean_up() {
   rm -rf "$work"
 }
 trap clean_up EXIT
-
-# judge <what> <0 if it is well> [what is wrong, or a file that says so]
-judge() {
-  if [ "$2" = 0 ]; then
-    passed=$((passed + 1))
-    echo "ok: $1"
-  else
-    failed=$((failed + 1))
-    echo "FAILED: $1: ${3:-}"
-    if [ -f "${3:-}" ]; then tail -n 15 "$3"; fi
-  fi
-}
 
 # await <seconds> <command...>: until it succeeds. No success in time: 1.
 await() {

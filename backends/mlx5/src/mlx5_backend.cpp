@@ -54,27 +54,15 @@ class Mlx5Nic : public Nic {
 }  // namespace
 
 Mlx5Backend::Mlx5Backend(const Mlx5Settings& settings, verbs::PortOrder order)
-    : settings_(settings), order_(std::move(order)) {
+    : settings_(settings), ports_(std::move(order)) {
   Mlx5Library::load();
 }
 Mlx5Backend::~Mlx5Backend() = default;
 
-std::string Mlx5Backend::describe() const {
-  const std::lock_guard lock(mutex_);
-  std::string text = mlx5::describe(settings_);
-  for (const auto& [rank, port] : ports_) {
-    text += "rank " + std::to_string(rank) + " on " + port + "\n";
-  }
-  return text;
-}
+std::string Mlx5Backend::describe() const { return mlx5::describe(settings_) + ports_.describe(); }
 
 std::unique_ptr<Nic> Mlx5Backend::open_nic(uint32_t rank) {
-  const verbs::PortChoice choice =
-      verbs::choose_port(Device::list_ports(), settings_, rank, order_);
-  {
-    const std::lock_guard lock(mutex_);
-    ports_[rank] = choice.reason;
-  }
+  const verbs::PortChoice choice = ports_.choose(Device::list_ports(), settings_, rank);
   return std::make_unique<Mlx5Nic>(std::make_shared<Device>(choice, settings_));
 }
 

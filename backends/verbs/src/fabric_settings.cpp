@@ -26,12 +26,12 @@ struct Wanted {
 };
 
 /// A list of devices and how to read it.
-struct DeviceFilter {
+struct NameFilter {
   bool excludes = false;
   bool exact = false;
   std::vector<Wanted> wanted;
 
-  explicit DeviceFilter(std::string text) {
+  explicit NameFilter(std::string text) {
     if (!text.empty() && text[0] == '^') excludes = true;
     if (excludes) text.erase(0, 1);
     if (!text.empty() && text[0] == '=') exact = true;
@@ -121,7 +121,7 @@ int choose_gid(const PortFacts& port, const FabricSettings& settings) {
 FabricSettings read_fabric_settings(const Lookup& lookup) {
   FabricSettings s;
   s.devices = read_text(lookup, "HCA");
-  DeviceFilter(s.devices.value).check(s.devices.origin);
+  NameFilter(s.devices.value).check(s.devices.origin);
   read_number(lookup, "GID_INDEX", -1, 255, s.gid_index);
   read_number(lookup, "TC", 0, 255, s.traffic_class);
   read_number(lookup, "SL", 0, 15, s.service_level);
@@ -139,7 +139,7 @@ PortPick in_turn(uint32_t rank, const std::vector<PortFacts>& usable) {
 
 PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings& settings,
                        uint32_t rank, const PortOrder& order) {
-  const DeviceFilter filter(settings.devices.value);
+  const NameFilter filter(settings.devices.value);
   std::vector<PortFacts> usable;
   std::string seen;
   for (const PortFacts& port : ports) {
@@ -168,6 +168,23 @@ PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings
     choice.reason += ", lid " + std::to_string(port.lid);
   }
   return choice;
+}
+
+PortChoice RankPorts::choose(const std::vector<PortFacts>& ports, const FabricSettings& settings,
+                             uint32_t rank) {
+  PortChoice choice = choose_port(ports, settings, rank, order_);
+  const std::lock_guard lock(mutex_);
+  reasons_[rank] = choice.reason;
+  return choice;
+}
+
+std::string RankPorts::describe() const {
+  const std::lock_guard lock(mutex_);
+  std::string text;
+  for (const auto& [rank, reason] : reasons_) {
+    text += "rank " + std::to_string(rank) + " on " + reason + "\n";
+  }
+  return text;
 }
 
 std::string describe(const FabricSettings& s) {

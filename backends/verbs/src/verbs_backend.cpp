@@ -40,26 +40,17 @@ class VerbsNic : public Nic {
 }  // namespace
 
 VerbsBackend::VerbsBackend(const VerbsSettings& settings, PortOrder order)
-    : settings_(settings), order_(std::move(order)) {
+    : settings_(settings), ports_(std::move(order)) {
   VerbsLibrary::load();
 }
 VerbsBackend::~VerbsBackend() = default;
 
 std::string VerbsBackend::describe() const {
-  const std::lock_guard lock(mutex_);
-  std::string text = verbs::describe(settings_);
-  for (const auto& [rank, port] : ports_) {
-    text += "rank " + std::to_string(rank) + " on " + port + "\n";
-  }
-  return text;
+  return verbs::describe(settings_) + ports_.describe();
 }
 
 std::unique_ptr<Nic> VerbsBackend::open_nic(uint32_t rank) {
-  const PortChoice choice = choose_port(list_ports(), settings_, rank, order_);
-  {
-    const std::lock_guard lock(mutex_);
-    ports_[rank] = choice.reason;
-  }
+  const PortChoice choice = ports_.choose(list_ports(), settings_, rank);
   return std::make_unique<VerbsNic>(std::make_shared<ServedDevice>(choice, settings_));
 }
 

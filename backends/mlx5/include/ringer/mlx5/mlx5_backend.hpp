@@ -3,9 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include <ringer/control_plane.hpp>
@@ -31,9 +29,7 @@ class Mlx5Backend : public Backend {
 
  private:
   Mlx5Settings settings_;
-  verbs::PortOrder order_;
-  mutable std::mutex mutex_;
-  std::map<uint32_t, std::string> ports_;  // by rank: which, and why
+  verbs::RankPorts ports_;
 };
 
 }  // namespace ringer::mlx5

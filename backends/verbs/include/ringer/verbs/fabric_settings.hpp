@@ -5,7 +5,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ringer/verbs/setting_reader.hpp>
@@ -77,6 +80,22 @@ PortPick in_turn(uint32_t rank, const std::vector<PortFacts>& usable);
 /// The port of a rank. Errors: BackendError that names what was there and why none was taken.
 PortChoice choose_port(const std::vector<PortFacts>& ports, const FabricSettings& settings,
                        uint32_t rank, const PortOrder& order = in_turn);
+
+/// Which port each rank has been given, and why. Any thread.
+class RankPorts {
+ public:
+  explicit RankPorts(PortOrder order) : order_(std::move(order)) {}
+  /// As choose_port(), kept for describe().
+  PortChoice choose(const std::vector<PortFacts>& ports, const FabricSettings& settings,
+                    uint32_t rank);
+  /// A line a rank.
+  std::string describe() const;
+
+ private:
+  PortOrder order_;
+  mutable std::mutex mutex_;
+  std::map<uint32_t, std::string> reasons_;
+};
 
 /// One line a value: "timeout 18 (default)".
 std::string describe(const FabricSettings& settings);

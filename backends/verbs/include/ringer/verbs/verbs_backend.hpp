@@ -3,9 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include <ringer/control_plane.hpp>
@@ -29,9 +27,7 @@ class VerbsBackend : public Backend {
 
  private:
   VerbsSettings settings_;
-  PortOrder order_;
-  mutable std::mutex mutex_;
-  std::map<uint32_t, std::string> ports_;  // by rank: which, and why
+  RankPorts ports_;
 };
 
 }  // namespace ringer::verbs
