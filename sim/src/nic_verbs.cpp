@@ -267,6 +267,12 @@ QueuePairState Nic::state_of(Qpn qpn) const {
   return wired(qpn, "state_of").wire->attributes.state;
 }
 
+Nic::NextPsns Nic::next_psns(Qpn qpn) const {
+  const Gate::Control control(fabric_.gate());
+  const WireQueuePair& wire = *wired(qpn, "next_psns").wire;
+  return {wire.next_psn, wire.expected_psn};
+}
+
 void Nic::take_packet(const uint8_t* packet, uint32_t bytes) {
   if (!powered_) return;
   NicExecutor executor(*this);

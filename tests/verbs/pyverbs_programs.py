@@ -71,6 +71,13 @@ class Side:
     def entry(self, offset, length):
         return SGE(self.mr.buf + offset, length, self.mr.lkey)
 
+    def sent_psn(self):
+        """Of the next packet: once it has changed, one is on its way."""
+        return self.qp.query(e.IBV_QP_SQ_PSN)[0].sq_psn
+
+    def expected_psn(self):
+        return self.qp.query(e.IBV_QP_RQ_PSN)[0].rq_psn
+
     def receive(self, offset, length, wr_id=1):
         (self.srq or self.qp).post_recv(RecvWR(wr_id=wr_id, num_sge=1,
                                                sg=[self.entry(offset, length)]))
@@ -184,6 +191,19 @@ def write(kind):
         wc = right.done(opcode=e.IBV_WC_RECV_RDMA_WITH_IMM)
         same("immediate", wc.imm_data, number)
         same("data", right.mr.read(length + 2, 39), b"\xee" + data + b"\xee")
+    closes(left, right)
+
+
+def packet_numbers():
+    """They are those of the next packets, not those that the queue pair began with."""
+    left, right = pair()
+    for length in (1, 5000):  # packets of 1024 bytes
+        before = left.sent_psn()
+        same("at the start", right.expected_psn(), before)
+        left.post(e.IBV_WR_RDMA_WRITE, 0, length, prepare=to(right))
+        left.done()
+        same("sent", left.sent_psn(), before + (length + 1023) // 1024)
+        same("expected", right.expected_psn(), left.sent_psn())
     closes(left, right)
 
 
@@ -328,7 +348,8 @@ PROGRAMS = [("device, domain, memory, queues", device)]
 PROGRAMS += [(f"{NAMES[k]}: send, with immediate, inline", lambda k=k: send(k)) for k in NAMES]
 PROGRAMS += [(f"{NAMES[k]}: write, with immediate, inline", lambda k=k: write(k))
              for k in (e.IBV_QPT_RC, e.IBV_QPT_UC)]
-PROGRAMS += [("RC: read, fetch and add, compare and swap", read_and_atomics),
+PROGRAMS += [("RC: numbers of packets", packet_numbers),
+             ("RC: read, fetch and add, compare and swap", read_and_atomics),
              ("RC: shared receive queue", shared_receive_queue),
              ("RC: errors", errors),
              ("RC: completion events", completion_events),

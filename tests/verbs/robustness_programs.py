@@ -240,7 +240,10 @@ def farewell():
         Remote.tell(side, to_receiver)
         side.connect(remote)
         programs.same("the receiver", from_receiver.readline(), "ready\n")
+        before = side.sent_psn()
         side.post(programs.e.IBV_WR_SEND, 0, 64)
+        while side.sent_psn() == before:
+            pass
         os.kill(os.getpid(), signal.SIGSTOP)
         side.done()
         side.close()

@@ -122,8 +122,9 @@ ib_uverbs_query_qp_resp QueuePairCore::attributes() const {
   out.dest = set_.dest;
   out.alt_dest = set_.alt_dest;
   out.qkey = set_.qkey;
-  out.rq_psn = set_.rq_psn;
-  out.sq_psn = set_.sq_psn;
+  const Nic::NextPsns next = nic_.next_psns(qpn_);
+  out.rq_psn = next.receive;
+  out.sq_psn = next.send;
   out.dest_qp_num = set_.dest_qp_num;
   out.qp_access_flags = set_.qp_access_flags;
   out.pkey_index = set_.pkey_index;

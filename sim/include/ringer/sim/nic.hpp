@@ -106,6 +106,11 @@ class Nic {
   /// The front-end has checked the transition.
   void modify_queue_pair(Qpn qpn, const VerbsQueuePairAttributes& attributes);
   QueuePairState state_of(Qpn qpn) const;
+  /// Of the next packet to send and to receive (mlx5 QPC: next_send_psn, next_rcv_psn).
+  struct NextPsns {
+    uint32_t send, receive;
+  };
+  NextPsns next_psns(Qpn qpn) const;
 
   /// The NIC dies: it neither executes nor answers; its peers see transport retry exceeded.
   void power_off();
