@@ -9,8 +9,8 @@ case "${1:-}" in
   --minimal) ;;
   "")
     packages+=(build-essential ccache catch2 clang clang-format clang-tidy git libbenchmark-dev
-      ibverbs-providers ibverbs-utils libibverbs-dev libopenmpi-dev openmpi-bin perftest python3
-      python3-pyverbs python3-scapy busybox-static cpio iproute2 kmod procps qemu-system-x86
+      ibverbs-providers ibverbs-utils libibverbs-dev libopenmpi-dev librdmacm-dev openmpi-bin perftest
+      python3 python3-pyverbs python3-scapy busybox-static cpio iproute2 kmod procps qemu-system-x86
       tcpdump tshark xz-utils zstd)
     ;;
   *)

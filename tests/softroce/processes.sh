@@ -18,8 +18,13 @@ for options in "--path fifo" "--path ibgda" "--path fifo --flags atomic" \
         "$(RINGER_IB_POSTING=$posting "$ringer" ep --backend verbs "${shape[@]}" "${words[@]}" 2>&1)"
     done
   fi
-  [ -z "$mpirun" ] || exact "$expected" "four processes, $options" \
+  [ -n "$mpirun" ] || continue
+  exact "$expected" "four processes, $options" \
     "$("$mpirun" -n 4 "$ringer" ep --backend verbs "${shape[@]}" "${words[@]}" 2>&1)"
+  [ "${#words[@]}" = 2 ] || continue  # once a path
+  exact "$expected" "four processes, $options, connected by librdmacm, completions by events" \
+    "$(RINGER_IB_CONNECT=cm RINGER_IB_COMPLETIONS=event "$mpirun" -n 4 "$ringer" ep --backend verbs "${shape[@]}" \
+      "${words[@]}" 2>&1)"
 done
 [ -n "$mpirun" ] || echo "SKIPPED: four processes: there is no mpirun"
 conclude "rxe"

@@ -13,6 +13,14 @@ constexpr size_t kDoorbellBytes = 64;
 constexpr size_t kRecordBytes = 64;
 }  // namespace
 
+ServedDevice::ServedDevice(const PortChoice& chosen, const VerbsSettings& wanted)
+    : Device(chosen, wanted), posting(wanted.posting.value), inline_data(wanted.inline_data.value) {
+  if (wanted.completions.value == Completions::event) {
+    watch = std::make_unique<CompletionWatch>(*this);
+  }
+  if (wanted.connecting.value == Connecting::cm) cm = std::make_unique<CmConnector>(*this);
+}
+
 ServedQueuePair::ServedQueuePair(std::shared_ptr<ServedDevice> device,
                                  const QueuePairConfig& config)
     : RingQueuePair(device, config), served_(std::move(device)) {
@@ -21,12 +29,18 @@ ServedQueuePair::ServedQueuePair(std::shared_ptr<ServedDevice> device,
   register_slots();
   view_.qpn = qp_->qp_num;
   adopt_rings();
-  ring_ = std::make_unique<PostedRing>(view_, *sender_, send_cq_.get(), slots_,
-                                       [this] { enter_error(*served_, qp_.get()); });
+  ring_ = std::make_unique<PostedRing>(view_, *sender_, send_cq_.get(), served_->watch != nullptr,
+                                       slots_, [this] { enter_error(*served_, qp_.get()); });
   enter_init(*served_, qp_.get());
+  if (served_->watch != nullptr) served_->watch->add(send_cq_.get(), *ring_);
+  if (served_->cm != nullptr) served_->cm->offer(qp_.get(), config_.rnr_retries);
 }
 
-ServedQueuePair::~ServedQueuePair() { served_->executor.forget(*ring_); }
+ServedQueuePair::~ServedQueuePair() {
+  if (served_->cm != nullptr) served_->cm->withdraw(qp_.get());
+  if (served_->watch != nullptr) served_->watch->forget(*ring_);
+  served_->executor.forget(*ring_);
+}
 
 void ServedQueuePair::lay_out() {
   const uint32_t wqebbs = config_.sq_wqebbs;
@@ -45,9 +59,9 @@ void ServedQueuePair::lay_out() {
   std::for_each(cqes, cqes + wqebbs, [](mlx5::Cqe& cqe) { cqe.tail = mlx5::kInvalidCqeTail; });
 }
 
-Owned<ibv_cq> ServedQueuePair::create_cq(uint32_t cqes) const {
+Owned<ibv_cq> ServedQueuePair::create_cq(uint32_t cqes, ibv_comp_channel* channel) const {
   ibv_cq* cq =
-      served_->verbs.create_cq(served_->context, static_cast<int>(cqes), nullptr, nullptr, 0);
+      served_->verbs.create_cq(served_->context, static_cast<int>(cqes), nullptr, channel, 0);
   if (cq == nullptr) fail("ibv_create_cq", served_->name(), errno);
   return {cq, served_->verbs.destroy_cq};
 }
@@ -95,8 +109,9 @@ Owned<ibv_qp> ServedQueuePair::create_qp(uint32_t inline_bytes) {
 
 // Providers that take no data with a request refuse to be asked for it.
 void ServedQueuePair::create_queues() {
-  send_cq_ = create_cq(config_.sq_wqebbs);
-  if (config_.rq_wqes != 0) receive_cq_ = create_cq(config_.rq_wqes);
+  ibv_comp_channel* channel = served_->watch != nullptr ? served_->watch->channel() : nullptr;
+  send_cq_ = create_cq(config_.sq_wqebbs, channel);
+  if (config_.rq_wqes != 0) receive_cq_ = create_cq(config_.rq_wqes, nullptr);
   if (served_->inline_data == InlineData::automatic) qp_ = create_qp(mlx5::kMaxInlineBytes);
   if (qp_.get() == nullptr) qp_ = create_qp(0);
   if (qp_.get() == nullptr) fail("ibv_create_qp", served_->name(), errno);
@@ -114,12 +129,32 @@ void ServedQueuePair::register_slots() {
 
 void ServedQueuePair::connect(const QueuePairAddress& remote, uint32_t peer) {
   require_same_link(*served_, remote, peer);
-  enter_rts(*served_, qp_.get(), remote, config_.rnr_retries);
+  if (served_->cm != nullptr) {
+    served_->cm->connect(qp_.get(), address(), remote, peer);
+  } else if (remote.cm_port == 0) {
+    enter_rts(*served_, qp_.get(), remote, config_.rnr_retries);
+  } else {
+    throw BackendError("connect: rank " + std::to_string(peer) +
+                       " connects by librdmacm, this one does not (RINGER_IB_CONNECT)");
+  }
   connected_to(peer);
+}
+
+QueuePairAddress ServedQueuePair::address() const {
+  QueuePairAddress address = RingQueuePair::address();
+  if (served_->cm != nullptr) address.cm_port = served_->cm->port();
+  return address;
+}
+
+// Whoever was asked is in RTS a little later than the one who has asked.
+void ServedQueuePair::await_connection() const {
+  if (served_->cm == nullptr) return;
+  std::call_once(established_, [this] { served_->cm->await(qp_.get(), view_.peer); });
 }
 
 DeviceQp ServedQueuePair::device_view() const {
   const DeviceQp view = RingQueuePair::device_view();
+  await_connection();
   std::call_once(enrolled_, [this] { served_->executor.add(*ring_); });
   return view;
 }
@@ -131,6 +166,7 @@ PostOutcome ServedQueuePair::post(std::span<const WorkRequest> requests) {
   if (std::any_of(requests.begin(), requests.end(), too_large)) {
     return {make_status(StatusCode::invalid), 0};
   }
+  await_connection();
   ring_->step();
   const PostOutcome outcome = RingQueuePair::post(requests);
   ring_->step();

@@ -2,24 +2,27 @@
 // A queue pair of any NIC below a ring in mlx5's format: the host serves the ring.
 #pragma once
 
+#include <memory>
 #include <mutex>
 
 #include <ringer/verbs/posted_ring.hpp>
 #include <ringer/verbs/ring_queue_pair.hpp>
 #include <ringer/verbs/verbs_settings.hpp>
 
+#include "cm_connector.hpp"
+#include "completion_watch.hpp"
 #include "ring_executor.hpp"
 
 namespace ringer::verbs {
 
-/// A device with the thread that serves its rings.
+/// A device with the threads that serve its queue pairs.
 struct ServedDevice : Device {
-  ServedDevice(const PortChoice& chosen, const VerbsSettings& wanted)
-      : Device(chosen, wanted),
-        posting(wanted.posting.value),
-        inline_data(wanted.inline_data.value) {}
+  /// Errors: BackendError.
+  ServedDevice(const PortChoice& chosen, const VerbsSettings& wanted);
   Posting posting;
   InlineData inline_data;
+  std::unique_ptr<CompletionWatch> watch;  ///< null: whoever posts polls
+  std::unique_ptr<CmConnector> cm;         ///< null: both ends connect by themselves
   RingExecutor executor;
 };
 
@@ -29,6 +32,7 @@ class ServedQueuePair : public RingQueuePair {
   ServedQueuePair(std::shared_ptr<ServedDevice> device, const QueuePairConfig& config);
   ~ServedQueuePair() override;
 
+  QueuePairAddress address() const override;
   void connect(const QueuePairAddress& remote, uint32_t peer) override;
   /// Whoever takes it posts by it: from then on the device's thread serves the ring.
   DeviceQp device_view() const override;
@@ -40,7 +44,8 @@ class ServedQueuePair : public RingQueuePair {
 
  private:
   void lay_out();
-  Owned<ibv_cq> create_cq(uint32_t cqes) const;
+  void await_connection() const;
+  Owned<ibv_cq> create_cq(uint32_t cqes, ibv_comp_channel* channel) const;
   Owned<ibv_qp> create_qp(uint32_t inline_bytes);
   void create_queues();
   void register_slots();
@@ -57,6 +62,7 @@ class ServedQueuePair : public RingQueuePair {
   std::unique_ptr<PostedRing> ring_;
   uint64_t received_ = 0;    // completions taken
   uint64_t to_receive_ = 0;  // buffers posted
+  mutable std::once_flag established_;
   mutable std::once_flag enrolled_;
 };
 

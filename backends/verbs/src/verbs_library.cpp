@@ -43,6 +43,10 @@ VerbsLibrary load_all() {
   find(verbs, "ibv_reg_mr_iova2", library.reg_mr_iova2);
   find(verbs, "ibv_reg_dmabuf_mr", library.reg_dmabuf_mr);
   find(verbs, "ibv_dereg_mr", library.dereg_mr);
+  find(verbs, "ibv_create_comp_channel", library.create_comp_channel);
+  find(verbs, "ibv_destroy_comp_channel", library.destroy_comp_channel);
+  find(verbs, "ibv_get_cq_event", library.get_cq_event);
+  find(verbs, "ibv_ack_cq_events", library.ack_cq_events);
   find(verbs, "ibv_create_cq", library.create_cq);
   find(verbs, "ibv_destroy_cq", library.destroy_cq);
   find(verbs, "ibv_create_qp", library.create_qp);

@@ -48,18 +48,23 @@ struct InlineSlots {
 /// The consumer of one send ring and producer of its completions. Any thread may drive it.
 class PostedRing {
  public:
-  /// `view` must outlive it. `cq` has room for all WQEBBs of the ring. `enter_error` brings the
-  /// queue pair into its error state.
-  PostedRing(const DeviceQp& view, SendPoster& poster, ibv_cq* cq, InlineSlots& slots,
+  /// `view` must outlive it. `cq` has room for all WQEBBs of the ring; `told` if somebody calls
+  /// take_completions() once there are any. `enter_error` brings the queue pair into its error
+  /// state.
+  PostedRing(const DeviceQp& view, SendPoster& poster, ibv_cq* cq, bool told, InlineSlots& slots,
              std::function<void()> enter_error)
       : view_(view),
         poster_(poster),
         cq_(cq),
+        told_(told),
         slots_(slots),
         enter_error_(std::move(enter_error)) {}
 
-  /// Posts what has been rung, passes completions on. Never waits. True if there was anything.
+  /// Posts what has been rung, and passes completions on unless it is told of them. Never waits.
+  /// True if there was anything.
   bool step();
+  /// Passes all completions on that there are.
+  void take_completions();
 
   /// The first completion with an error; ok: none so far.
   Status first_error() const {
@@ -77,6 +82,7 @@ class PostedRing {
   const DeviceQp& view_;
   SendPoster& poster_;
   ibv_cq* cq_;
+  bool told_;
   InlineSlots& slots_;
   std::function<void()> enter_error_;
   mutable std::mutex mutex_;

@@ -25,6 +25,10 @@ struct VerbsLibrary {
   decltype(&ibv_reg_mr_iova2) reg_mr_iova2;
   decltype(&ibv_reg_dmabuf_mr) reg_dmabuf_mr;
   decltype(&ibv_dereg_mr) dereg_mr;
+  decltype(&ibv_create_comp_channel) create_comp_channel;
+  decltype(&ibv_destroy_comp_channel) destroy_comp_channel;
+  decltype(&ibv_get_cq_event) get_cq_event;
+  decltype(&ibv_ack_cq_events) ack_cq_events;
   decltype(&ibv_create_cq) create_cq;
   decltype(&ibv_destroy_cq) destroy_cq;
   decltype(&ibv_create_qp) create_qp;

@@ -21,10 +21,24 @@ enum class InlineData {
   slots,      ///< to registered memory beside the ring
 };
 
+/// Who takes completions.
+enum class Completions {
+  poll,   ///< the threads that post, and for kernels the one that serves their rings
+  event,  ///< a thread that sleeps until the NIC tells of one
+};
+
+/// Who brings two queue pairs together.
+enum class Connecting {
+  exchange,  ///< both ends, by the addresses that the ranks exchange
+  cm,        ///< librdmacm: routes and packet sizes are the kernel's choice
+};
+
 /// Variables RINGER_IB_X.
 struct VerbsSettings : FabricSettings {
-  Sourced<Posting> posting;         ///< POSTING: auto, wr, list
-  Sourced<InlineData> inline_data;  ///< INLINE: auto, slots
+  Sourced<Posting> posting;          ///< POSTING: auto, wr, list
+  Sourced<InlineData> inline_data;   ///< INLINE: auto, slots
+  Sourced<Completions> completions;  ///< COMPLETIONS: poll, event
+  Sourced<Connecting> connecting;    ///< CONNECT: exchange, cm
 };
 
 /// Errors: BackendError for a value that is out of its range.
