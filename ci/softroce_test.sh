@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # softroce_test.sh [build folder] [ctest arguments]: the tests labelled softroce of a build, in the VM. Without
-# a folder the tests are built first, in build/ci. With "-L softroce" the long ones run, too.
+# a folder the tests are built first, in build/softroce. With "-L softroce" the long ones run, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-}
 [ $# -eq 0 ] || shift
 if [ -z "$build" ]; then
-  build=build/ci
-  cmake --preset ci
+  build=build/softroce
+  cmake --preset ci -B "$build" -DRINGER_CUDA=OFF
   cmake --build "$build" -j "$(nproc)" --target ringer ringer_nic_tests ringer_ep_tests
 fi
 [ $# -gt 0 ] || set -- -L '^softroce$'
