@@ -94,7 +94,7 @@ TEMPLATE_TEST_CASE("whoever rings waits for the holder of the publish ticket", "
   CHECK(f.probe.doorbells == 1);
   REQUIRE(queue.ring(f.soon()).ok());  // nothing new: no doorbell
   CHECK(f.probe.doorbells == 1);
-  REQUIRE(queue.completions().wait_consumed(range.end(), f.soon(), "nop").ok());
+  REQUIRE(queue.completions().wait_consumed(range.end(), f.soon(), "nop").status.ok());
   CHECK(f.violations() == "");
 }
 

@@ -17,7 +17,7 @@ class CompletionQueue {
   /// Takes in what the NIC has reported, without waiting. Errors: the queue's first error, each
   /// time.
   RINGER_HD Status poll() {
-    const Status status = poll_once().status;
+    const Status status = poll_once(cons_idx()).status;
     return status.ok() ? error_status() : status;
   }
 
@@ -27,22 +27,30 @@ class CompletionQueue {
     return p_.template load<kScope, Order::acquire>(&s_.cons_idx);
   }
 
+  /// How far the NIC is known to be.
+  struct Consumed {
+    Status status;
+    uint64_t cons_idx;
+  };
+
   /// Waits until every WQE below `target` is complete. The WQE at `target - 1`, or a later one,
   /// must be signaled and rung, or nothing will ever arrive.
   /// Errors: qp_error or aborted as the queue's error says, deadline.
-  RINGER_HD Status wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
+  RINGER_HD Consumed wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
     const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
     for (;;) {
-      const Polled polled = poll_once();
-      if (cons_idx() >= target) return {};
-      if (!polled.status.ok()) return polled.status;
+      const uint64_t known = cons_idx();
+      if (known >= target) return {{}, known};
+      const Polled polled = poll_once(known);
+      if (polled.cons >= target) return {{}, polled.cons};
+      if (!polled.status.ok()) return {polled.status, polled.cons};
       // Either the awaited word changes or another poller has already consumed it for us.
       // Relaxed: the next poll acquires.
       const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::relaxed>(
           polled.next, [&](uint32_t now) { return now != polled.seen || cons_idx() >= target; },
           queue_limit, site);
-      if (outcome == WaitOutcome::stopped) return stopped_status();
-      if (outcome == WaitOutcome::deadline) return deadline_status(target - 1);
+      if (outcome == WaitOutcome::stopped) return {stopped_status(), polled.cons};
+      if (outcome == WaitOutcome::deadline) return {deadline_status(target - 1), polled.cons};
     }
   }
 
@@ -104,36 +112,40 @@ class CompletionQueue {
   // A poll's outcome, and the word whose change is the next reason to poll.
   struct Polled {
     Status status;
+    uint64_t cons;  // what the NIC has let us know, or the bound
     const uint32_t* next;
     uint32_t seen;
   };
 
-  RINGER_HD Polled poll_once() {
-    return qp_.cq_mode == CqMode::collapsed ? poll_collapsed() : poll_owner_bit();
+  // `bound` has been read from cons_idx before.
+  RINGER_HD Polled poll_once(uint64_t bound) {
+    return qp_.cq_mode == CqMode::collapsed ? poll_collapsed(bound) : poll_owner_bit(bound);
   }
 
-  // cons_idx is read before the CQE, so it is a lower bound of the CQE's index and recovery from 16
-  // bits can fall short (a poster far behind) but never overshoot.
-  RINGER_HD Polled poll_collapsed() {
-    const uint64_t bound = cons_idx();
+  // The bound is a lower one of the CQE's index, so recovery from 16 bits can fall short (a poster
+  // far behind) but never overshoot.
+  RINGER_HD Polled poll_collapsed(uint64_t bound) {
     const Be32* word = &cqe_at(0)->tail;
     const Be32 seen{p_.template load<Scope::sys, Order::acquire>(
         &word->raw)};  // pairs with the NIC's CQE write
     const Tail tail = Tail::of(seen);
     if (guard(p_, "cqe.invalid", tail.opcode == Wire::CqeOpcode::invalid)) {
-      return {{}, &word->raw, seen.raw};
+      return {{}, bound, &word->raw, seen.raw};
     }
-    if (tail.is_error()) return {record_error(*cqe_at(0), bound, tail), &word->raw, seen.raw};
-    advance(recover_index(bound, static_cast<uint16_t>(tail.wqe_counter + 1)));
-    return {{}, &word->raw, seen.raw};
+    if (tail.is_error()) {
+      return {record_error(*cqe_at(0), bound, tail), bound, &word->raw, seen.raw};
+    }
+    const uint64_t cons = recover_index(bound, static_cast<uint16_t>(tail.wqe_counter + 1));
+    if (cons != bound) advance(cons);
+    return {{}, cons, &word->raw, seen.raw};
   }
 
-  RINGER_HD Polled poll_owner_bit() {
+  RINGER_HD Polled poll_owner_bit(uint64_t bound) {
     if constexpr (!kExclusive) {
       // pairs with the release at the end of this function, in the previous consumer
       const uint32_t held = p_.template exchange<kScope, Order::acquire>(&s_.cq_lock, 1u);
       if (guard(p_, "cq.lock", held != 0)) {
-        return {{}, &s_.cq_lock, 1u};
+        return {{}, bound, &s_.cq_lock, 1u};
       }
     }
     note_read(p_, &s_.cq_ci, sizeof(s_.cq_ci));
@@ -170,16 +182,16 @@ class CompletionQueue {
       advance(cons);
     }
     if constexpr (!kExclusive) p_.template store<kScope, Order::release>(&s_.cq_lock, 0u);
-    return {status, &word->raw, seen.raw};
+    return {status, cons, &word->raw, seen.raw};
   }
 
+  // For other pollers, who may be further meanwhile.
   RINGER_HD void advance(uint64_t cons) {
     if constexpr (kExclusive) {
       p_.template store<kScope, Order::relaxed>(&s_.cons_idx, cons);
-    } else if (p_.template load<kScope, Order::relaxed>(&s_.cons_idx) <
-               cons) {  // skips a useless RMW
-      p_.template fetch_max<kScope, Order::release>(&s_.cons_idx,
-                                                    cons);  // pairs with cons_idx(): acquire
+    } else {
+      // pairs with cons_idx(): acquire
+      p_.template fetch_max<kScope, Order::release>(&s_.cons_idx, cons);
     }
   }
 

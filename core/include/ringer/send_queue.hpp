@@ -57,13 +57,14 @@ class SendQueue {
       set_resv_head(range.end());
     } else {
       // Both are under way together. Relaxed: the slots are guarded by credit and by the marks.
-      if (!kServed) seen_head_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
       range.base = p_.template fetch_add<kScope, Order::relaxed>(&s_.resv_head, uint64_t{count});
+      is_next_ =
+          !kServed && p_.template load<kScope, Order::relaxed>(&s_.ready_head) == range.base;
     }
     if (guard(p_, "credit", range.end() > credit_end_)) {
-      const Credit credit = await_credit(p_, qp_, policy_, range.end(), limit);
-      if (!credit.status.ok()) return {noticed(credit.status), range};
-      credit_end_ = credit.end;
+      const Consumed consumed = await_credit(p_, qp_, policy_, range.end(), limit);
+      if (!consumed.status.ok()) return {noticed(consumed.status), range};
+      credit_end_ = consumed.cons_idx + qp_.sq_wqebbs;
     }
     return {{}, range};
   }
@@ -82,7 +83,7 @@ class SendQueue {
         return {{}, {base, count}};
       } else if (p_.template compare_exchange<kScope, Order::relaxed>(&s_.resv_head, base,
                                                                       base + count)) {
-        seen_head_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
+        is_next_ = p_.template load<kScope, Order::relaxed>(&s_.ready_head) == base;
         return {{}, {base, count}};
       }
     }
@@ -116,7 +117,8 @@ class SendQueue {
         marks_.set(range);
         return {};
       }
-      if (seen_head_ == range.base) {
+      if (is_next_) {
+        is_next_ = false;
         // Nobody is before us: our range needs no mark if the ticket is free, too. What follows it
         // is looked at while the ticket is under way.
         const auto next = marks_.template look_at<Order::relaxed>(range.end());
@@ -200,7 +202,7 @@ class SendQueue {
 
   /// CompletionQueue::wait_consumed; rings again now and then where a doorbell could be lost.
   RINGER_HD Status wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
-    return noticed(await_consumed(p_, qp_, policy_, target, limit, site));
+    return noticed(await_consumed(p_, qp_, policy_, target, limit, site).status);
   }
 
   /// Slots that a reservation could take at once, by what has been polled; 0 while posters wait.
@@ -226,10 +228,7 @@ class SendQueue {
   static constexpr uint64_t kHeld = uint64_t{1} << 63;
   static constexpr uint64_t kUnrung = uint64_t{1} << 62;
   static constexpr uint64_t kIndexBits = kUnrung - 1;
-  struct Credit {
-    Status status;
-    uint64_t end;  // of what may be reserved
-  };
+  using Consumed = typename CompletionQueue<P, Wire, Policy>::Consumed;
   // How long a wait without an end takes a doorbell for merely slow.
   static constexpr uint64_t kRingAgainNs = 1'000'000;
 
@@ -292,27 +291,33 @@ class SendQueue {
 
   // The slow ways, out of line. Each works with a SendQueue of its own.
 
-  RINGER_OUT_OF_LINE RINGER_HD static Credit await_credit(P p, DeviceQp qp, Policy policy,
-                                                          uint64_t end, WaitLimit limit) {
+  // What is waited for acquires, so that the NIC's last read of a slot is before our first write to
+  // it.
+  RINGER_OUT_OF_LINE RINGER_HD static Consumed await_credit(P p, DeviceQp qp, Policy policy,
+                                                            uint64_t end, WaitLimit limit) {
     SendQueue queue(p, qp, policy);
-    Status status = queue.cq_.error_status();
-    while (status.ok() && !queue.has_credit(end)) {
-      status = queue.wait_consumed(end - qp.sq_wqebbs, limit, "send queue credit");
+    Consumed consumed{queue.cq_.error_status(), 0};
+    if (consumed.status.ok()) {
+      const uint64_t target = end < qp.sq_wqebbs ? 0 : end - qp.sq_wqebbs;
+      consumed = await_consumed(p, qp, policy, target, limit, "send queue credit");
     }
-    return {status.ok() ? status : queue.cq_.fail(status), queue.credit_end_};
+    if (!consumed.status.ok()) consumed.status = queue.cq_.fail(consumed.status);
+    return consumed;
   }
 
-  RINGER_OUT_OF_LINE RINGER_HD static Status await_consumed(P p, DeviceQp qp, Policy policy,
-                                                            uint64_t target, WaitLimit limit,
-                                                            const char* site) {
+  RINGER_OUT_OF_LINE RINGER_HD static Consumed await_consumed(P p, DeviceQp qp, Policy policy,
+                                                              uint64_t target, WaitLimit limit,
+                                                              const char* site) {
     SendQueue queue(p, qp, policy);
     if constexpr (Policy::kRecord == RecordOrder::trailing) {
       for (;;) {
         const WaitLimit slice = limit_after(p, kRingAgainNs, limit.stop);
         if (slice.expires_ns >= limit.expires_ns) break;
-        const Status status = queue.cq_.wait_consumed(target, slice, site);
-        if (status.code != StatusCode::deadline) return status;
-        if (const Status rung = queue.ring(limit, true); !rung.ok()) return rung;
+        const Consumed consumed = queue.cq_.wait_consumed(target, slice, site);
+        if (consumed.status.code != StatusCode::deadline) return consumed;
+        if (const Status rung = queue.ring(limit, true); !rung.ok()) {
+          return {rung, consumed.cons_idx};
+        }
       }
     }
     return queue.cq_.wait_consumed(target, limit, site);
@@ -381,7 +386,7 @@ class SendQueue {
   // Of an index: its place in its half ring.
   uint32_t half_mask_ = qp_.sq_wqebbs < 2 ? 0 : qp_.sq_wqebbs / 2 - 1;
   uint64_t credit_end_ = 0;
-  uint64_t seen_head_ = 0;  // ready_head when we reserved last
+  bool is_next_ = false;    // all before what we have reserved last had been published; a hint
   uint64_t resv_head_ = 0;  // exclusive: as in SqState
   uint64_t published_ = 0;  // exclusive: all before it is written
   uint64_t prod_idx_ = 0;
