@@ -129,6 +129,27 @@ TEST_CASE("words that overlap, and programs without known memory, are refused", 
   CHECK_THROWS_AS(explore_all(unknown.program()), std::invalid_argument);
 }
 
+TEST_CASE("actors that are alike may begin in the order of their numbers", "[explore]") {
+  const Body body = [](const SimPlatform& p, Memory& m) {
+    const auto ticket = p.fetch_add<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
+    m.seen[ticket][0] = p.load<Scope::sys, kRelaxed>(&m.words[1]);
+    p.store<Scope::sys, kRelaxed>(&m.words[1], ticket + 1);
+    m.seen[ticket][1] = p.fetch_add<Scope::sys, Order::acq_rel>(&m.words[2], uint64_t{1});
+    m.seen[ticket][2] = p.load<Scope::sys, kRelaxed>(&m.words[1]);
+  };
+  SmallProgram whole({body, body, body});
+  const ExploreResult all = explore_all(whole.program());
+  REQUIRE(all.complete);
+  SmallProgram ordered({body, body, body});
+  ordered.program().alike = 3;
+  const ExploreResult some = explore_all(ordered.program());
+  REQUIRE(some.complete);
+  CHECK(ordered.outcomes == whole.outcomes);
+  CHECK(3 * some.executions < all.executions);
+  CHECK(explore_random(ordered.program(), 1, 300).complete);
+  CHECK(ordered.outcomes == whole.outcomes);
+}
+
 /// One access of a random program.
 struct Step {
   enum Kind { load, store, add, cas, fence, await, await_either, read, write, kinds } kind;

@@ -163,6 +163,7 @@ void Execution::perform(uint32_t actor, uint32_t outcome) {
     return tell(actor, next, outcome, next.update.operand);
   }
   a.result = memory_.update(actor, next.location, outcome, next.update, next.scope, next.order);
+  a.updated = true;
   if (next.update.stores(a.result)) stored(next);
   tell(actor, next, outcome, a.result);
 }
@@ -245,7 +246,7 @@ std::string Execution::livelock() const {
 std::string Execution::deadlock() const {
   std::string text = "deadlock:";
   for (uint32_t a = 0; a < actors_.size(); ++a) {
-    if (actors_[a].ended) continue;
+    if (actors_[a].ended || is_held_back(a)) continue;
     text += " " + program_.actors[a].name + " waits for '" + actors_[a].next.site + "'";
   }
   return text;

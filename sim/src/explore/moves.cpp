@@ -16,7 +16,7 @@ const std::vector<Move>& Execution::moves() {
     const uint32_t actor = (last_ + i) % actors;
     if (actors_[actor].ended) continue;
     all_ended = false;
-    list_outcomes(actor, 0, moves_);
+    if (!is_held_back(actor)) list_outcomes(actor, 0, moves_);
   }
   if (moves_.empty() && !all_ended) fail(deadlock());
   return moves_;
@@ -41,7 +41,7 @@ const std::vector<Move>& Execution::read_moves(bool oldest_first) {
     reads_[a].clear();
     if (actors_[a].ended) continue;
     all_ended = false;
-    list_reads(a, reads_[a]);
+    if (!is_held_back(a)) list_reads(a, reads_[a]);
     movable += !reads_[a].empty();
     deferred = deferred || actors_[a].parked == Parked::deferred;
   }
