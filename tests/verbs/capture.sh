@@ -7,7 +7,7 @@ here=$(dirname "$0")
 source "$here/../mpi/environment.sh"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-RINGER_TEST_BACKEND=mlx5 "$1" run --capture "$work/nic.pcapng" -- "$2" "~nic: SEND*" > /dev/null
+RINGER_TEST_BACKEND=mlx5 "$1" run --capture "$work/nic.pcapng" -- "$2" '[nic]~"nic: SEND*"' > /dev/null
 "$here/captures.py" "$work/nic.pcapng"
 command -v mpirun > /dev/null || exit 0
 "$1" run --capture "$work/ep.pcapng" -- mpirun -n 2 "$1" ep --backend mlx5 --path ibgda --tokens 8 --hidden 512 \

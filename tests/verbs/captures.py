@@ -48,9 +48,14 @@ def roce_frames(path):
             yield frame[: ETHERNET + length]  # Ethernet pads short ones
 
 
-def tshark(path, *arguments):
-    done = subprocess.run(["tshark", "-r", path, *arguments], capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if line]
+def dissect(path):
+    """Of each packet: its layers, whether tshark has found a base transport header, whether anything malformed."""
+    fields = ["frame.protocols", "infiniband.bth", "_ws.malformed"]
+    command = ["tshark", "-r", path, "-T", "fields"] + [word for field in fields for word in ("-e", field)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for line in done.stdout.splitlines():
+        layers, header, malformed = line.split("\t")
+        yield layers, bool(header), bool(malformed)
 
 
 def check(path):
@@ -58,9 +63,9 @@ def check(path):
     wrong = sum(not icrc_is_right(frame) for frame in frames)
     misfits = sum(not length_is_right(frame) for frame in frames)
     # tshark guesses at payload by its first bytes; what it takes that for does not count.
-    layers = tshark(path, "-Y", "_ws.malformed", "-T", "fields", "-e", "frame.protocols")
-    malformed = sum(line.split(":infiniband", 1)[-1] in ("", ":data") for line in layers)
-    dissected = len(tshark(path, "-Y", "infiniband.bth"))
+    packets = list(dissect(path))
+    malformed = sum(bad and layers.split(":infiniband", 1)[-1] in ("", ":data") for layers, _, bad in packets)
+    dissected = sum(header for _, header, _ in packets)
     print(f"{path}: {len(frames)} packets, {wrong} wrong checksums, {misfits} wrong lengths, {dissected} dissected, {malformed} malformed")
     if not frames or wrong or misfits or malformed or dissected != len(frames):
         sys.exit(f"FAILED: {path}")
