@@ -17,7 +17,7 @@ class CompletionQueue {
   /// Takes in what the NIC has reported, without waiting. Errors: the queue's first error, each
   /// time.
   RINGER_HD Status poll() {
-    const Status status = poll_once(cons_idx()).status;
+    const Status status = poll_once(cons_idx(), 0).status;
     return status.ok() ? error_status() : status;
   }
 
@@ -38,16 +38,22 @@ class CompletionQueue {
   /// Errors: qp_error or aborted as the queue's error says, deadline.
   RINGER_HD Consumed wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
     const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
+    uint64_t cons = cons_idx();
     for (;;) {
-      const uint64_t known = cons_idx();
-      if (known >= target) return {{}, known};
-      const Polled polled = poll_once(known);
+      if (cons >= target) return {{}, cons};
+      const Polled polled = poll_once(cons, target);
       if (polled.cons >= target) return {{}, polled.cons};
       if (!polled.status.ok()) return {polled.status, polled.cons};
       // Either the awaited word changes or another poller has already consumed it for us.
       // Relaxed: the next poll acquires.
       const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::relaxed>(
-          polled.next, [&](uint32_t now) { return now != polled.seen || cons_idx() >= target; },
+          polled.next,
+          [&](uint32_t now) {
+            cons = polled.cons;
+            if (now != polled.seen) return true;
+            cons = cons_idx();
+            return cons >= target;
+          },
           queue_limit, site);
       if (outcome == WaitOutcome::stopped) return {stopped_status(), polled.cons};
       if (outcome == WaitOutcome::deadline) return {deadline_status(target - 1), polled.cons};
@@ -118,13 +124,14 @@ class CompletionQueue {
   };
 
   // `bound` has been read from cons_idx before.
-  RINGER_HD Polled poll_once(uint64_t bound) {
-    return qp_.cq_mode == CqMode::collapsed ? poll_collapsed(bound) : poll_owner_bit(bound);
+  RINGER_HD Polled poll_once(uint64_t bound, uint64_t target) {
+    return qp_.cq_mode == CqMode::collapsed ? poll_collapsed(bound, target) : poll_owner_bit(bound);
   }
 
   // The bound is a lower one of the CQE's index, so recovery from 16 bits can fall short (a poster
-  // far behind) but never overshoot.
-  RINGER_HD Polled poll_collapsed(uint64_t bound) {
+  // far behind) but never overshoot. What is short of the target is not worth an atomic: whoever
+  // waits looks at the CQE himself.
+  RINGER_HD Polled poll_collapsed(uint64_t bound, uint64_t target) {
     const Be32* word = &cqe_at(0)->tail;
     const Be32 seen{p_.template load<Scope::sys, Order::acquire>(
         &word->raw)};  // pairs with the NIC's CQE write
@@ -136,7 +143,7 @@ class CompletionQueue {
       return {record_error(*cqe_at(0), bound, tail), bound, &word->raw, seen.raw};
     }
     const uint64_t cons = recover_index(bound, static_cast<uint16_t>(tail.wqe_counter + 1));
-    if (cons != bound) advance(cons);
+    if (cons > bound && cons >= target) advance(cons);
     return {{}, cons, &word->raw, seen.raw};
   }
 
