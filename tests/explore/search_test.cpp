@@ -150,6 +150,23 @@ TEST_CASE("actors that are alike may begin in the order of their numbers", "[exp
   CHECK(ordered.outcomes == whole.outcomes);
 }
 
+TEST_CASE("who is said to be alike begins by the same read-modify-write", "[explore]") {
+  const Body adds = [](const SimPlatform& p, Memory& m) {
+    p.fetch_add<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
+  };
+  const Body loads = [](const SimPlatform& p, Memory& m) {
+    m.seen[0][0] = p.load<Scope::sys, kRelaxed>(&m.words[0]);
+  };
+  const Body elsewhere = [](const SimPlatform& p, Memory& m) {
+    p.fetch_add<Scope::sys, kRelaxed>(&m.words[1], uint64_t{1});
+  };
+  for (const Body& other : {loads, elsewhere}) {
+    SmallProgram program({adds, other});
+    program.program().alike = 2;
+    CHECK_THROWS_AS(explore_all(program.program()), std::logic_error);
+  }
+}
+
 /// One access of a random program.
 struct Step {
   enum Kind { load, store, add, cas, fence, await, await_either, read, write, kinds } kind;

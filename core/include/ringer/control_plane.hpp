@@ -75,7 +75,7 @@ struct QueuePairAddress {
   uint16_t lid;  ///< InfiniBand
   uint8_t mtu;   ///< of its port, as ibv_mtu; 0: has none
   uint8_t is_ethernet;
-  uint8_t gid[16];  ///< RoCE
+  uint8_t gid[16];       ///< RoCE
   uint16_t cm_port = 0;  ///< where its owner waits for librdmacm's requests; 0: it does not
 };
 

@@ -58,8 +58,7 @@ class SendQueue {
     } else {
       // Both are under way together. Relaxed: the slots are guarded by credit and by the marks.
       range.base = p_.template fetch_add<kScope, Order::relaxed>(&s_.resv_head, uint64_t{count});
-      is_next_ =
-          !kServed && p_.template load<kScope, Order::relaxed>(&s_.ready_head) == range.base;
+      is_next_ = !kServed && p_.template load<kScope, Order::relaxed>(&s_.ready_head) == range.base;
     }
     if (guard(p_, "credit", range.end() > credit_end_)) {
       const Consumed consumed = await_credit(p_, qp_, policy_, range.end(), limit);

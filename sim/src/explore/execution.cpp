@@ -163,7 +163,7 @@ void Execution::perform(uint32_t actor, uint32_t outcome) {
     return tell(actor, next, outcome, next.update.operand);
   }
   a.result = memory_.update(actor, next.location, outcome, next.update, next.scope, next.order);
-  a.updated = true;
+  a.begun = true;
   if (next.update.stores(a.result)) stored(next);
   tell(actor, next, outcome, a.result);
 }
@@ -188,9 +188,18 @@ void Execution::run_to_choice(uint32_t actor) {
       actors_[actor].ended = true;
       return memory_.retire(actor);
     }
+    if (actor < program_.alike && !actors_[actor].begun) require_alike(actor);
     if (!perform_at_once(actor)) return;
     only_read_ = false;
   }
+}
+
+void Execution::require_alike(uint32_t actor) const {
+  const Request& first = actors_[actor].next;
+  const bool same = actor == 0 || actors_[0].begun || first.at == actors_[0].next.at;
+  if (first.kind == Request::Kind::update && same) return;
+  throw std::logic_error(program_.actors[actor].name +
+                         " does not begin by the read-modify-write that others like it begin by");
 }
 
 bool Execution::perform_at_once(uint32_t actor) {
@@ -238,7 +247,7 @@ std::string Execution::verdict() {
 std::string Execution::livelock() const {
   std::string text = "livelock: after " + std::to_string(steps_) + " steps";
   for (uint32_t a = 0; a < actors_.size(); ++a) {
-    if (!actors_[a].ended) text += " " + program_.actors[a].name;
+    if (!actors_[a].ended && !is_held_back(a)) text += " " + program_.actors[a].name;
   }
   return text + " still run";
 }

@@ -16,7 +16,7 @@ const std::vector<Move>& Execution::moves() {
     const uint32_t actor = (last_ + i) % actors;
     if (actors_[actor].ended) continue;
     all_ended = false;
-    if (!is_held_back(actor)) list_outcomes(actor, 0, moves_);
+    list_outcomes(actor, 0, moves_);
   }
   if (moves_.empty() && !all_ended) fail(deadlock());
   return moves_;

@@ -137,7 +137,7 @@ RingProgram::RingProgram(const RingScenario& scenario)
   program_.max_locations = 12 + 2 * scenario.ring_wqebbs;
   program_.may_stop = may_fail(scenario);
   // A poster begins by a reservation.
-  if (!scenario.mixed) program_.alike = scenario.posters;
+  if (!scenario.mixed && scenario.posters > 1) program_.alike = scenario.posters;
   program_.check = [this]() -> std::string {
     const uint64_t end = scenario_.start_index + uint64_t{scenario_.posters} * scenario_.wqes;
     if (may_fail(scenario_)) {

@@ -43,9 +43,9 @@ struct Program {
   bool scopes_required = false;  ///< see MemoryModel::require_scopes()
   uint64_t max_steps = 1000;     ///< of an execution; one that takes more is a livelock
   bool may_stop = false;         ///< stop words and queue errors may be set: waits look at them
-  /// So many of the first actors differ in nothing but their numbers. The first thing that another
-  /// one can learn of any of them is a read-modify-write, all of the same word: only executions
-  /// are followed in which they make those in the order of their numbers.
+  /// So many of the first actors differ in nothing but their numbers. Each begins by a
+  /// read-modify-write, all of the same word; a search follows only executions in which they make
+  /// those in the order of their numbers. An actor that begins otherwise is a std::logic_error.
   uint32_t alike = 0;
   /// Names of memory, for reports.
   struct Name {
@@ -177,7 +177,7 @@ class Execution {
   struct Actor {
     Request next;
     bool ended = false;
-    bool updated = false;  // has made a read-modify-write
+    bool begun = false;  // has made its first access
     Parked parked = Parked::no;
     uint32_t parked_at = 0;  // stores made by then
     uint64_t result = 0;
@@ -220,8 +220,9 @@ class Execution {
   bool list_pending_store();
   void list_reads(uint32_t actor, std::vector<Move>& moves);
   bool is_held_back(uint32_t actor) const {
-    return actor != 0 && actor < program_.alike && !actors_[actor - 1].updated;
+    return actor != 0 && actor < program_.alike && !actors_[actor - 1].begun;
   }
+  void require_alike(uint32_t actor) const;
   bool others_store(uint32_t actor) const;
   void watch(Actor& actor, uint32_t location);
   void perform(uint32_t actor, uint32_t outcome);
