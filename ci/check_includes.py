@@ -34,7 +34,7 @@ OTHERS = {
     "backends/soft": r"^(sys/|unistd\.h)",
     "backends/mpi": r"^mpi\.h$",
     "backends/mlx5": r"^(infiniband/|sys/|unistd\.h|dlfcn\.h)",
-    "backends/verbs": r"^(infiniband/|sys/|unistd\.h|dlfcn\.h)",
+    "backends/verbs": r"^(infiniband/|rdma/|sys/|netinet/in\.h|fcntl\.h|poll\.h|unistd\.h|dlfcn\.h)",
 }
 VERBS_ALLOWED = re.compile(
     r"^(backends/(mlx5|verbs)/|sim/(src|include/ringer/sim)/verbs_|tests/(unit/(wqe|wire)|verbs/))")

@@ -6,6 +6,7 @@
 
 namespace ringer::verbs {
 
+/// The functions that connections take.
 struct CmLibrary {
   decltype(&rdma_create_event_channel) create_event_channel;
   decltype(&rdma_destroy_event_channel) destroy_event_channel;

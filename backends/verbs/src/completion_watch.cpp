@@ -38,8 +38,9 @@ void CompletionWatch::take_event() {
     const auto watched = std::find_if(watched_.begin(), watched_.end(),
                                       [&](const Watched& w) { return w.cq == cq; });
     if (watched != watched_.end()) {
-      ibv_req_notify_cq(cq, 0);
+      const bool armed = ibv_req_notify_cq(cq, 0) == 0;
       watched->ring->take_completions();
+      if (!armed) watched->ring->take_by_polling();
     }
   }
   device_.verbs.ack_cq_events(cq, 1);

@@ -2,7 +2,10 @@
 #include "event_thread.hpp"
 
 #include <cerrno>
+#include <csignal>
+#include <system_error>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -14,7 +17,14 @@ namespace ringer::verbs {
 EventThread::EventThread(int file, std::function<void()> on_readable)
     : on_readable_(std::move(on_readable)), stop_(eventfd(0, EFD_CLOEXEC)) {
   if (stop_ < 0) fail("eventfd", "this machine", errno);
-  thread_ = std::thread([this, file] { run(file); });
+  // What could be read may be taken back before it is: an event of an object that is destroyed.
+  fcntl(file, F_SETFL, fcntl(file, F_GETFL) | O_NONBLOCK);
+  try {
+    thread_ = std::thread([this, file] { run(file); });
+  } catch (const std::system_error& error) {
+    close(stop_);
+    fail("a thread", "this machine", error.code().value());
+  }
 }
 
 EventThread::~EventThread() {
@@ -24,11 +34,18 @@ EventThread::~EventThread() {
 }
 
 void EventThread::run(int file) const {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);  // they are for the program's own threads
   pollfd files[] = {{stop_, POLLIN, 0}, {file, POLLIN, 0}};
   for (;;) {
-    if (poll(files, 2, -1) < 0) continue;  // a signal
+    poll(files, 2, -1);
     if (files[0].revents != 0) return;
-    if (files[1].revents != 0) on_readable_();
+    if ((files[1].revents & POLLIN) != 0) {
+      on_readable_();
+    } else if (files[1].revents != 0) {
+      files[1].fd = -1;  // the device is gone: nothing will come
+    }
   }
 }
 

@@ -9,7 +9,8 @@ namespace ringer::verbs {
 
 class EventThread {
  public:
-  /// Calls `on_readable` whenever `file` can be read. Errors: BackendError.
+  /// Calls `on_readable`, which must not throw, whenever `file` can be read; reading it does not
+  /// wait from now on. Errors: BackendError.
   EventThread(int file, std::function<void()> on_readable);
   /// `on_readable` is not called any more when this returns.
   ~EventThread();

@@ -32,8 +32,13 @@ ServedQueuePair::ServedQueuePair(std::shared_ptr<ServedDevice> device,
   ring_ = std::make_unique<PostedRing>(view_, *sender_, send_cq_.get(), served_->watch != nullptr,
                                        slots_, [this] { enter_error(*served_, qp_.get()); });
   enter_init(*served_, qp_.get());
-  if (served_->watch != nullptr) served_->watch->add(send_cq_.get(), *ring_);
   if (served_->cm != nullptr) served_->cm->offer(qp_.get(), config_.rnr_retries);
+  try {
+    if (served_->watch != nullptr) served_->watch->add(send_cq_.get(), *ring_);
+  } catch (...) {
+    if (served_->cm != nullptr) served_->cm->withdraw(qp_.get());
+    throw;
+  }
 }
 
 ServedQueuePair::~ServedQueuePair() {
@@ -147,14 +152,20 @@ QueuePairAddress ServedQueuePair::address() const {
 }
 
 // Whoever was asked is in RTS a little later than the one who has asked.
-void ServedQueuePair::await_connection() const {
-  if (served_->cm == nullptr) return;
-  std::call_once(established_, [this] { served_->cm->await(qp_.get(), view_.peer); });
+Status ServedQueuePair::connection() {
+  if (established_ || served_->cm == nullptr) return {};
+  try {
+    established_ = served_->cm->connected(qp_.get());
+  } catch (const BackendError&) {
+    return {StatusCode::qp_error, static_cast<uint32_t>(mlx5::Syndrome::local_qp_operation),
+            view_.qpn, view_.peer, 0};
+  }
+  return established_ ? Status{} : make_status(StatusCode::no_credit);
 }
 
 DeviceQp ServedQueuePair::device_view() const {
   const DeviceQp view = RingQueuePair::device_view();
-  await_connection();
+  if (served_->cm != nullptr) served_->cm->await(qp_.get(), view.peer);
   std::call_once(enrolled_, [this] { served_->executor.add(*ring_); });
   return view;
 }
@@ -166,7 +177,7 @@ PostOutcome ServedQueuePair::post(std::span<const WorkRequest> requests) {
   if (std::any_of(requests.begin(), requests.end(), too_large)) {
     return {make_status(StatusCode::invalid), 0};
   }
-  await_connection();
+  if (const Status status = connection(); !status.ok()) return {status, 0};
   ring_->step();
   const PostOutcome outcome = RingQueuePair::post(requests);
   ring_->step();

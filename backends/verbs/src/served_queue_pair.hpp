@@ -34,7 +34,8 @@ class ServedQueuePair : public RingQueuePair {
 
   QueuePairAddress address() const override;
   void connect(const QueuePairAddress& remote, uint32_t peer) override;
-  /// Whoever takes it posts by it: from then on the device's thread serves the ring.
+  /// Whoever takes it posts by it: from then on the device's thread serves the ring. Waits for a
+  /// peer that is to ask for the connection; BackendError if it does not.
   DeviceQp device_view() const override;
   PostOutcome post(std::span<const WorkRequest> requests) override;
   uint64_t outstanding(Status& status) override;
@@ -44,7 +45,7 @@ class ServedQueuePair : public RingQueuePair {
 
  private:
   void lay_out();
-  void await_connection() const;
+  Status connection();
   Owned<ibv_cq> create_cq(uint32_t cqes, ibv_comp_channel* channel) const;
   Owned<ibv_qp> create_qp(uint32_t inline_bytes);
   void create_queues();
@@ -60,9 +61,9 @@ class ServedQueuePair : public RingQueuePair {
   Owned<ibv_qp> qp_;
   std::unique_ptr<SendPoster> sender_;
   std::unique_ptr<PostedRing> ring_;
-  uint64_t received_ = 0;    // completions taken
-  uint64_t to_receive_ = 0;  // buffers posted
-  mutable std::once_flag established_;
+  uint64_t received_ = 0;     // completions taken
+  uint64_t to_receive_ = 0;   // buffers posted
+  bool established_ = false;  // by librdmacm, as posts have found
   mutable std::once_flag enrolled_;
 };
 

@@ -65,6 +65,11 @@ class PostedRing {
   bool step();
   /// Passes all completions on that there are.
   void take_completions();
+  /// Nobody will tell of completions any more.
+  void take_by_polling() {
+    const std::lock_guard lock(mutex_);
+    told_ = false;
+  }
 
   /// The first completion with an error; ok: none so far.
   Status first_error() const {
