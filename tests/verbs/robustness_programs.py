@@ -242,8 +242,10 @@ def farewell():
         programs.same("the receiver", from_receiver.readline(), "ready\n")
         before = side.sent_psn()
         side.post(programs.e.IBV_WR_SEND, 0, 64)
+        end = time.monotonic() + ARRIVAL_S
         while side.sent_psn() == before:
-            pass
+            if time.monotonic() > end:
+                return 1
         os.kill(os.getpid(), signal.SIGSTOP)
         side.done()
         side.close()
