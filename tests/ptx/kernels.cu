@@ -41,13 +41,13 @@ __global__ void write_wqe(const __grid_constant__ DeviceQp qp, uint64_t index, L
       .write(index, mlx5::Wire::make_write({index, qp.qpn}, local, remote, 64));
 }
 
-__global__ void publish_shared(const __grid_constant__ DeviceQp qp, WqeRange range, Status* out) {
-  *out = SharedQueue(CudaPlatform{}, qp).publish(range, true, {});
+// Queues that have reserved before: it depends on that which way they publish.
+__global__ void publish_shared(SharedQueue* queue, WqeRange range, Status* out) {
+  *out = queue->publish(range, true, {});
 }
 
-__global__ void publish_shared_in_gpu_memory(const __grid_constant__ DeviceQp qp, WqeRange range,
-                                             Status* out) {
-  *out = GpuMemoryQueue(CudaPlatform{}, qp).publish(range, true, {});
+__global__ void publish_shared_in_gpu_memory(GpuMemoryQueue* queue, WqeRange range, Status* out) {
+  *out = queue->publish(range, true, {});
 }
 
 __global__ void publish_exclusive(const __grid_constant__ DeviceQp qp, WqeRange range,
@@ -55,8 +55,8 @@ __global__ void publish_exclusive(const __grid_constant__ DeviceQp qp, WqeRange 
   *out = ExclusiveQueue(CudaPlatform{}, qp).publish(range, true, {});
 }
 
-__global__ void publish_trailing(const __grid_constant__ DeviceQp qp, WqeRange range, Status* out) {
-  *out = TrailingQueue(CudaPlatform{}, qp).publish(range, true, {});
+__global__ void publish_trailing(TrailingQueue* queue, WqeRange range, Status* out) {
+  *out = queue->publish(range, true, {});
 }
 
 __global__ void publish_trailing_exclusive(const __grid_constant__ DeviceQp qp, WqeRange range,

@@ -13,6 +13,7 @@ namespace ringer::verbs {
 
 /// Rings are Ringer's own, in memory that kernels and host reach. The host carries out what is
 /// posted there: the thread that posts by QueuePair::post(), or, for kernels, one thread a NIC.
+/// Others may wait for completions by events, and for peers that connect.
 class VerbsBackend : public Backend {
  public:
   /// Errors: BackendError that says which library or symbol is missing.
