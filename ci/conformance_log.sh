@@ -4,21 +4,28 @@
 # writes docs/conformance.md. --check: only says whether that is what would be written.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-build=$(realpath "${1:?usage: conformance_log.sh <build folder> [--check]}")
+if [ ! -x "${1:-}/tests/nic/ringer_nic_tests" ] || { [ $# != 1 ] && [ "${*:2}" != --check ]; }; then
+  echo "usage: conformance_log.sh <build folder, from the top of the tree> [--check]" >&2
+  exit 2
+fi
+build=$(realpath "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tests=$build/tests/nic/ringer_nic_tests
 export RINGER_NIC_LOG=$work/log
+unset RINGER_TEST_BACKEND
+
+quietly() { "$@" > "$work/said" || { cat "$work/said"; exit 1; }; }
 
 echo "on the software NIC"
-"$tests" > /dev/null
+quietly "$tests"
 for backend in mlx5 verbs; do
   echo "on the emulated verbs device, backend $backend"
-  RINGER_TEST_BACKEND=$backend "$build/tools/ringer" run -- "$tests" > /dev/null
+  quietly env RINGER_TEST_BACKEND="$backend" "$build/tools/ringer" run -- "$tests"
 done
 echo "on rdma_rxe"
 mkdir "$work/out"
-RINGER_TEST_BACKEND=verbs RINGER_NIC_LOG=$work/out/log SOFTROCE_OUT=$work/out ci/softroce run -- "$tests" > /dev/null
+quietly env RINGER_TEST_BACKEND=verbs RINGER_NIC_LOG="$work/out/log" SOFTROCE_OUT="$work/out" ci/softroce run -- "$tests"
 cat "$work/out/log" >> "$work/log"
 [ -z "${CONNECTX_LOG:-}" ] || sed 's/^mlx5|/connectx|/' "$CONNECTX_LOG" >> "$work/log"
 

@@ -5,12 +5,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-}
+if [ -n "$build" ] && [ ! -f "$build/CTestTestfile.cmake" ]; then
+  echo "usage: ci/softroce test [build folder, from the top of the tree] [ctest arguments]; $build is none" >&2
+  exit 2
+fi
 [ $# -eq 0 ] || shift
 if [ -z "$build" ]; then
   build=build/softroce
   cmake --preset ci -B "$build" -DRINGER_CUDA=OFF
   cmake --build "$build" -j "$(nproc)" --target ringer ringer_nic_tests ringer_ep_tests
 fi
+[ "$*" != "-L softroce" ] || ci/softroce_run_test.sh --long
 [ $# -gt 0 ] || set -- -L '^softroce$'
 export SOFTROCE_TIMEOUT=${SOFTROCE_TIMEOUT:-1200}
 ci/softroce run -- ctest --test-dir "$build" --no-tests=error --output-on-failure "$@"

@@ -177,6 +177,7 @@ if ! command -v qemu-system-x86_64 > /dev/null || ! command -v busybox > /dev/nu
 elif [ -z "$(ci/softroce kernel)" ]; then
   skip softroce "no Debian kernel package is known here"
 elif [ -x build/ci/tests/nic/ringer_nic_tests ] && stage softroce ci/softroce prepare; then
+  stage softroce_run ci/softroce_run_test.sh
   # In the VM the folder for logs is the host's.
   runner=(env "SOFTROCE_OUT=$PWD/$logs" SOFTROCE_TIMEOUT=400 ci/softroce run --)
   tests test_softroce ci -L '^softroce$' -LE softroce_slow

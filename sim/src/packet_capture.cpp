@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <vector>
 
@@ -92,7 +95,12 @@ void PacketCapture::write(const uint8_t* packet) {
   block.put(uint32_t{0}).put(static_cast<uint32_t>(now >> 32)).put(static_cast<uint32_t>(now));
   block.put(size).put(size).put_bytes(frame.data(), frame.size());
   const auto& bytes = block.finish();
-  (void)!syscall(SYS_write, file_, bytes.data(), bytes.size());
+  if (syscall(SYS_write, file_, bytes.data(), bytes.size()) == static_cast<long>(bytes.size())) {
+    return;
+  }
+  std::fprintf(stderr, "ringer: the capture ends before its time: %s\n", std::strerror(errno));
+  syscall(SYS_close, file_);
+  file_ = -1;
 }
 
 }  // namespace ringer::sim

@@ -278,7 +278,7 @@ void declare_ep_settings(Settings& s) {
   s.add("routing", "HOW", "uniform",
         "uniform, zipf:A, one-hot, one-hot:E, or a CSV or JSON-lines file", kShape);
 
-  s.add("backend", "NAME", "sim", "Whose NIC: sim, mlx5 (verbs: not in this build)", kPaths);
+  s.add("backend", "NAME", "sim", "Whose NIC: sim, mlx5, verbs", kPaths);
   s.add("topology", "DIR", "", "Recorded node that NICs are assigned by, with mlx5", kPaths,
         "this machine");
   s.add("path", "PATH", "auto", "Between ranks: auto, ibgda, ipc, fifo", kPaths);
