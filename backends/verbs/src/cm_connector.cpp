@@ -44,10 +44,6 @@ struct Offer {
   std::string error;
 };
 
-uint8_t at_most(int device, uint8_t wanted) {
-  return std::min(static_cast<uint8_t>(std::clamp(device, 1, 16)), wanted);
-}
-
 bool asks(const QueuePairAddress& local, const QueuePairAddress& remote) {
   const int order = std::memcmp(local.gid, remote.gid, sizeof(local.gid));
   return order < 0 || (order == 0 && local.qpn < remote.qpn);
@@ -187,8 +183,8 @@ bool CmConnector::State::is_ours(const rdma_cm_id* id) const {
 
 rdma_conn_param CmConnector::State::parameters(const Offer& offer) const {
   rdma_conn_param p{};
-  p.responder_resources = at_most(device.attributes.max_qp_rd_atom, 16);
-  p.initiator_depth = at_most(device.attributes.max_qp_init_rd_atom, 16);
+  p.responder_resources = read_depth(device.attributes.max_qp_rd_atom);
+  p.initiator_depth = read_depth(device.attributes.max_qp_init_rd_atom);
   p.retry_count = static_cast<uint8_t>(device.settings.retry_count.value);
   p.rnr_retry_count = static_cast<uint8_t>(std::min(offer.rnr_retries, 7u));
   p.qp_num = offer.qp->qp_num;
@@ -206,7 +202,8 @@ void CmConnector::State::advance(rdma_cm_id* id, const Offer& offer, ibv_qp_stat
   }
   if (to == IBV_QPS_RTR) {
     a.min_rnr_timer = kMinRnrTimer;
-    a.max_dest_rd_atomic = at_most(device.attributes.max_qp_rd_atom, a.max_dest_rd_atomic);
+    a.max_dest_rd_atomic =
+        std::min(read_depth(device.attributes.max_qp_rd_atom), a.max_dest_rd_atomic);
     if (set.service_level.origin != "default") {
       a.ah_attr.sl = static_cast<uint8_t>(set.service_level.value);
     }
@@ -215,10 +212,8 @@ void CmConnector::State::advance(rdma_cm_id* id, const Offer& offer, ibv_qp_stat
     }
   }
   if (to == IBV_QPS_RTS) {
-    a.timeout = static_cast<uint8_t>(set.timeout.value);
-    a.retry_cnt = static_cast<uint8_t>(set.retry_count.value);
-    a.rnr_retry = static_cast<uint8_t>(std::min(offer.rnr_retries, 7u));
-    a.max_rd_atomic = at_most(device.attributes.max_qp_init_rd_atom, a.max_rd_atomic);
+    set_retries(device, offer.rnr_retries, a);
+    a.max_rd_atomic = std::min(read_depth(device.attributes.max_qp_init_rd_atom), a.max_rd_atomic);
   }
   const int error = device.verbs.modify_qp(offer.qp, &a, mask);
   if (error != 0) fail("ibv_modify_qp as librdmacm has it", device.name(), error);

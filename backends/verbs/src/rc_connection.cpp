@@ -20,7 +20,7 @@ void enter_rtr(const Device& device, ibv_qp* qp, const QueuePairAddress& remote)
   a.qp_state = IBV_QPS_RTR;
   a.path_mtu = static_cast<ibv_mtu>(common_mtu(device, remote));
   a.dest_qp_num = remote.qpn;
-  a.max_dest_rd_atomic = static_cast<uint8_t>(std::clamp(device.attributes.max_qp_rd_atom, 1, 16));
+  a.max_dest_rd_atomic = read_depth(device.attributes.max_qp_rd_atom);
   a.min_rnr_timer = kMinRnrTimer;
   a.ah_attr.dlid = remote.lid;
   a.ah_attr.sl = static_cast<uint8_t>(device.settings.service_level.value);
@@ -61,6 +61,12 @@ uint8_t common_mtu(const Device& device, const QueuePairAddress& remote) {
   return std::min(static_cast<uint8_t>(device.port.active_mtu), remote.mtu);
 }
 
+void set_retries(const Device& device, uint32_t rnr_retries, ibv_qp_attr& a) {
+  a.timeout = static_cast<uint8_t>(device.settings.timeout.value);
+  a.retry_cnt = static_cast<uint8_t>(device.settings.retry_count.value);
+  a.rnr_retry = static_cast<uint8_t>(std::min(rnr_retries, 7u));
+}
+
 void enter_init(const Device& device, ibv_qp* qp) {
   ibv_qp_attr a{};
   a.qp_state = IBV_QPS_INIT;
@@ -76,10 +82,8 @@ void enter_rts(const Device& device, ibv_qp* qp, const QueuePairAddress& remote,
   enter_rtr(device, qp, remote);
   ibv_qp_attr a{};
   a.qp_state = IBV_QPS_RTS;
-  a.timeout = static_cast<uint8_t>(device.settings.timeout.value);
-  a.retry_cnt = static_cast<uint8_t>(device.settings.retry_count.value);
-  a.rnr_retry = static_cast<uint8_t>(std::min(rnr_retries, 7u));
-  a.max_rd_atomic = static_cast<uint8_t>(std::clamp(device.attributes.max_qp_init_rd_atom, 1, 16));
+  set_retries(device, rnr_retries, a);
+  a.max_rd_atomic = read_depth(device.attributes.max_qp_init_rd_atom);
   modify(device, qp, a,
          IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
              IBV_QP_MAX_QP_RD_ATOMIC,
