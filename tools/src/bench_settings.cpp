@@ -2,6 +2,7 @@
 #include "bench_settings.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "routing.hpp"
 

@@ -6,9 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
+#include "settings.hpp"
 
 namespace ringer::tools {
 
@@ -29,14 +27,21 @@ class Command {
  public:
   virtual ~Command() = default;
   /// Whether the command line names it.
-  virtual bool chosen() const = 0;
+  bool chosen() const { return settings_.chosen(); }
   /// What follows "--" on the command line, as it is. Throws UsageError where nothing may.
   virtual void take_rest(const std::vector<std::string>& words);
   /// In all of `processes` at the same time; the exit code is the same in all.
   virtual int run(Processes& processes) = 0;
+
+ protected:
+  /// The subcommand `name` of `parent`, which outlives it; `about` is a line of its help.
+  Command(CLI::App& parent, const std::string& name, const std::string& about,
+          const std::string& environment_prefix)
+      : settings_(parent, name, about, environment_prefix) {}
+
+  Settings settings_;
 };
 
-/// Each adds its subcommand to `app` and keeps references to it.
 std::unique_ptr<Command> add_ep_command(CLI::App& app);
 std::unique_ptr<Command> add_info_command(CLI::App& app);
 std::unique_ptr<Command> add_doctor_command(CLI::App& app);

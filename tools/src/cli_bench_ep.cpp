@@ -4,7 +4,6 @@
 #include <numeric>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -100,12 +99,10 @@ nlohmann::ordered_json json_of(const std::vector<Row>& rows, const EpRequest& re
 class BenchEpCommand : public Command {
  public:
   explicit BenchEpCommand(CLI::App& bench)
-      : app_(bench.add_subcommand("ep", "Time dispatch and combine, each by itself")),
-        settings_(*app_, "RINGER_EP_") {
+      : Command(bench, "ep", "Time dispatch and combine, each by itself", "RINGER_EP_") {
     declare_ep_settings(settings_);
-    app_->footer("--iters is the number of launches of each; medians are over them.");
+    settings_.footer("--iters is the number of launches of each; medians are over them.");
   }
-  bool chosen() const override { return app_->parsed(); }
 
   int run(Processes& processes) override {
     const PreparedRequest prepared =
@@ -149,9 +146,6 @@ class BenchEpCommand : public Command {
     flush_stdout();
     if (prepared.json) prepared.json->write(json.dump(2) + "\n");
   }
-
-  CLI::App* app_;
-  Settings settings_;
 };
 
 }  // namespace

@@ -2,8 +2,8 @@
 // `ringer bench pingpong`: latency of a put with a flag behind it, like perftest's ib_write_lat.
 #include <numeric>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "bench_settings.hpp"
 #include "ping_pong_bench.hpp"
@@ -15,8 +15,8 @@ namespace {
 class BenchPingPongCommand : public Command {
  public:
   explicit BenchPingPongCommand(CLI::App& bench)
-      : app_(bench.add_subcommand("pingpong", "Latency of a put and its flag, there and back")),
-        settings_(*app_, "RINGER_BENCH_") {
+      : Command(bench, "pingpong", "Latency of a put and its flag, there and back",
+                "RINGER_BENCH_") {
     const std::string kRun = "Run";
     settings_.add("size", "BYTES", "8", "Of a message", kRun, "", "-s");
     settings_.add_flag("all", false, "Every power of two from 2 bytes to 8 MiB", kRun, false, "-a");
@@ -25,10 +25,9 @@ class BenchPingPongCommand : public Command {
     settings_.add("duration", "SECONDS", "0", "Go on for so long instead", kRun, "", "-D");
     declare_record_setting(settings_, kRun);
     declare_bench_settings(settings_);
-    app_->footer(
+    settings_.footer(
         "Latencies are half a round trip. They are those of a simulator on this processor.");
   }
-  bool chosen() const override { return app_->parsed(); }
 
   int run(Processes& processes) override {
     require_alone(processes);
@@ -79,9 +78,6 @@ class BenchPingPongCommand : public Command {
             {"avg_us", average},       {"p99_us", one_way_us(0.99)},
             {"max_us", one_way_us(1)}, {"wrong", result.wrong}};
   }
-
-  CLI::App* app_;
-  Settings settings_;
 };
 
 }  // namespace

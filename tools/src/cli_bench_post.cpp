@@ -3,8 +3,8 @@
 // lie and when doorbells ring.
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "bench_settings.hpp"
 #include "post_bench.hpp"
@@ -78,8 +78,8 @@ nlohmann::ordered_json json_of(const PostRun& run, const PostResult& result) {
 class BenchPostCommand : public Command {
  public:
   explicit BenchPostCommand(CLI::App& bench)
-      : app_(bench.add_subcommand("post", "Time posting by itself: reserve, write, publish, ring")),
-        settings_(*app_, "RINGER_BENCH_") {
+      : Command(bench, "post", "Time posting by itself: reserve, write, publish, ring",
+                "RINGER_BENCH_") {
     const std::string kShape = "Shape", kQueues = "Queues", kRun = "Run";
     settings_.add("blocks", "N", "1", "Blocks", kShape);
     settings_.add("warps", "N", "1", "Warps per block", kShape);
@@ -103,11 +103,10 @@ class BenchPostCommand : public Command {
     settings_.add_flag("all", false, "A table of shapes of the device instead of one", kRun, false,
                        "-a");
     declare_bench_settings(settings_);
-    app_->footer(
+    settings_.footer(
         "ns/WQE is a warp's: a launch's time over the WQEs that it has posted in it. M/s is of all "
         "warps.");
   }
-  bool chosen() const override { return app_->parsed(); }
 
   int run(Processes& processes) override {
     require_alone(processes);
@@ -255,9 +254,6 @@ class BenchPostCommand : public Command {
     table.add(Sharing::gpu, kHost, {132, 32, 1}, 7, 1, 1);
     return table.runs;
   }
-
-  CLI::App* app_;
-  Settings settings_;
 };
 
 }  // namespace

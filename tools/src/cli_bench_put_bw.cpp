@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ringer bench put_bw`: RDMA WRITE through the software NIC, like perftest's ib_write_bw.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "bench_settings.hpp"
 #include "post_bench.hpp"
@@ -13,8 +13,7 @@ namespace {
 class BenchPutBwCommand : public Command {
  public:
   explicit BenchPutBwCommand(CLI::App& bench)
-      : app_(bench.add_subcommand("put_bw", "Bandwidth of puts through the software NIC")),
-        settings_(*app_, "RINGER_BENCH_") {
+      : Command(bench, "put_bw", "Bandwidth of puts through the software NIC", "RINGER_BENCH_") {
     const std::string kRun = "Run";
     settings_.add("size", "BYTES", "65536", "Of a message", kRun, "", "-s");
     settings_.add_flag("all", false, "Every power of two from 2 bytes to 8 MiB", kRun, false, "-a");
@@ -26,9 +25,8 @@ class BenchPutBwCommand : public Command {
     settings_.add("doorbell", "K", "1", "Ring at every K-th message; 0: at the last", kRun);
     settings_.add("ring-wqebbs", "N", "128", "Depth of each send ring, a power of two", kRun);
     declare_bench_settings(settings_);
-    app_->footer("Times are those of a simulator on this processor, not of a NIC.");
+    settings_.footer("Times are those of a simulator on this processor, not of a NIC.");
   }
-  bool chosen() const override { return app_->parsed(); }
 
   int run(Processes& processes) override {
     require_alone(processes);
@@ -89,9 +87,6 @@ class BenchPutBwCommand : public Command {
     run.seconds = settings_.get("duration").number32(0, 3600);
     return run;
   }
-
-  CLI::App* app_;
-  Settings settings_;
 };
 
 }  // namespace

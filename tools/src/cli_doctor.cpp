@@ -2,7 +2,6 @@
 // `ringer doctor`: what this node can run of GPU-initiated RDMA, and what to fix.
 #include <algorithm>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -72,15 +71,14 @@ nlohmann::ordered_json to_json(const Diagnosis& diagnosis) {
 class DoctorCommand : public Command {
  public:
   explicit DoctorCommand(CLI::App& app)
-      : app_(app.add_subcommand("doctor", "What is in the way of GPU-initiated RDMA, and the fix")),
-        settings_(*app_, "RINGER_DOCTOR_") {
+      : Command(app, "doctor", "What is in the way of GPU-initiated RDMA, and the fix",
+                "RINGER_DOCTOR_") {
     settings_.add("json", "FILE", "", "Result as JSON; - for stdout", "Output", "none");
-    app_->footer(
+    settings_.footer(
         fmt::format("Exits with 0 if anything can be told of this node. For tests: {} names a\n"
                     "directory with a recorded sys, dev, proc and usr/lib.",
                     kMachineRootVariable));
   }
-  bool chosen() const override { return app_->parsed(); }
 
   int run(Processes& processes) override {
     const bool to_stdout = settings_.get("json").text() == "-";
@@ -103,10 +101,6 @@ class DoctorCommand : public Command {
     if (file) file->write(json);
     return kExitOk;
   }
-
- private:
-  CLI::App* app_;
-  Settings settings_;
 };
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <optional>
 #include <system_error>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -52,15 +51,12 @@ class Progress {
 class EpCommand : public Command {
  public:
   explicit EpCommand(CLI::App& app)
-      : app_(app.add_subcommand("ep", "Run and check expert-parallel dispatch and combine")),
-        settings_(*app_, "RINGER_EP_") {
+      : Command(app, "ep", "Run and check expert-parallel dispatch and combine", "RINGER_EP_") {
     declare_ep_settings(settings_);
-    app_->footer(
+    settings_.footer(
         "Below each option stands the environment variable that sets it, too; the command line "
         "wins.\nFlags take 1, 0, true, false, yes, no, on or off from their variable.");
   }
-
-  bool chosen() const override { return app_->parsed(); }
 
   int run(Processes& processes) override {
     const PreparedRequest prepared = prepare_request(settings_, processes, [](const auto&) {});
@@ -122,9 +118,6 @@ class EpCommand : public Command {
     fmt::print("{}", text);
     flush_stdout();
   }
-
-  CLI::App* app_;
-  Settings settings_;
 };
 
 }  // namespace

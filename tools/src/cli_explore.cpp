@@ -3,7 +3,6 @@
 // memory model allows.
 #include <chrono>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -40,20 +39,18 @@ ExploreResult search(const ExploreRequest& request, const Program& program) {
 class ExploreCommand : public Command {
  public:
   explicit ExploreCommand(CLI::App& app)
-      : app_(app.add_subcommand("explore", "Explore executions of the ring protocol")),
-        settings_(*app_, "RINGER_EXPLORE_") {
+      : Command(app, "explore", "Explore executions of the ring protocol", "RINGER_EXPLORE_") {
     declare_explore_settings(settings_);
     settings_.add_flag("list", false, "Print the names of scenarios and mutants", "Output");
     settings_.add_flag("matrix", false, "Weaken everything, one at a time, and print what finds it",
                        "Output");
     settings_.add("json", "FILE", "", "Result as JSON; - for stdout", "Output", "none");
-    app_->footer(
+    settings_.footer(
         "Prints executions (to an end, or to a state met before), how many of them were the\n"
         "latter or waited for a store that never came (blocked), the steps of the longest one, "
         "and\n"
         "whether that is all there is (complete). Exits with 1 if an execution fails.");
   }
-  bool chosen() const override { return app_->parsed(); }
 
   int run(Processes& processes) override {
     require_alone(processes);
@@ -176,9 +173,6 @@ class ExploreCommand : public Command {
     if (!trace.empty()) json["trace"] = trace;
     return json;
   }
-
-  CLI::App* app_;
-  Settings settings_;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdlib>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -88,25 +87,20 @@ void print_json(const MachineFacts& facts) {
 
 class InfoCommand : public Command {
  public:
-  explicit InfoCommand(CLI::App& app) {
-    app_ = app.add_subcommand("info", "What this machine can run, and why not the rest");
-    app_->add_flag("--json", json_, "As JSON");
-    app_->footer(
+  explicit InfoCommand(CLI::App& app)
+      : Command(app, "info", "What this machine can run, and why not the rest", "RINGER_INFO_") {
+    settings_.add_flag("json", false, "As JSON", "Output");
+    settings_.footer(
         fmt::format("For tests: {} names a directory with a recorded sys, dev, proc and usr/lib.",
                     kMachineRootVariable));
   }
-  bool chosen() const override { return app_->parsed(); }
   int run(Processes& processes) override {
     const MachineFacts facts = probe();
     if (!processes.speaks()) return kExitOk;
-    json_ ? print_json(facts) : print_text(facts);
+    settings_.get("json").boolean() ? print_json(facts) : print_text(facts);
     flush_stdout();
     return kExitOk;
   }
-
- private:
-  CLI::App* app_;
-  bool json_ = false;
 };
 
 }  // namespace

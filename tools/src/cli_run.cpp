@@ -9,7 +9,6 @@
 #include <system_error>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -145,27 +144,25 @@ int wait_for(pid_t command) {
 class RunCommand : public Command {
  public:
   explicit RunCommand(CLI::App& app)
-      : app_(app.add_subcommand("run", "Run a command that finds emulated HCAs")),
-        settings_(*app_, "RINGER_") {
+      : Command(app, "run", "Run a command that finds emulated HCAs", "RINGER_") {
     settings_.add("devices", "N", "1", "HCAs, mlx5_0 and up: 1 to 32", "Devices");
     settings_.add("ports", "N", "1", "Ports of each: 1 to 4", "Devices");
     settings_.add("link", "LAYER", "infiniband", "infiniband, or ethernet for RoCE v2", "Devices");
     settings_.add("capture", "FILE", "", "Packets that COMMAND sends, as RoCE v2 in pcapng",
                   "Devices");
-    app_->allow_extras();
-    app_->footer(
+    settings_.allow_extras();
+    settings_.footer(
         "Programs that use libibverbs find ConnectX HCAs, which the software NIC emulates inside\n"
         "their processes. Exit code: the command's; 128 and up for a signal, 127 if there is no\n"
         "such command, 126 if it cannot be run.");
   }
-  bool chosen() const override { return app_->parsed(); }
   void take_rest(const std::vector<std::string>& words) override { command_ = words; }
 
   int run(Processes& processes) override {
     if (processes.exchange() != nullptr) {
       throw UsageError("mpirun goes inside: ringer run -- mpirun -n N COMMAND");
     }
-    if (const auto extras = app_->remaining(); !extras.empty()) {
+    if (const auto extras = settings_.extras(); !extras.empty()) {
       throw UsageError(
           extras[0].starts_with('-')
               ? fmt::format("run has no option {}; the command goes behind --", extras[0])
@@ -204,8 +201,6 @@ class RunCommand : public Command {
   }
 
  private:
-  CLI::App* app_;
-  Settings settings_;
   std::vector<std::string> command_;
 };
 

@@ -46,6 +46,18 @@ std::optional<OutputFile> open_output(const Setting& file) {
   }
 }
 
+Settings::Settings(CLI::App& parent, const std::string& name, const std::string& about,
+                   std::string environment_prefix)
+    : app_(parent.add_subcommand(name, about)), prefix_(std::move(environment_prefix)) {}
+
+void Settings::footer(const std::string& text) { app_->footer(text); }
+
+void Settings::allow_extras() { app_->allow_extras(); }
+
+bool Settings::chosen() const { return app_->parsed(); }
+
+std::vector<std::string> Settings::extras() const { return app_->remaining(); }
+
 std::string Settings::variable(const std::string& name) const {
   std::string text = prefix_;
   for (const char c : name) {

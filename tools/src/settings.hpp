@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Options of a subcommand that can also come from the environment. The command line wins; whoever
-// gave a bad value is named.
+// gave a bad value is named. Commands see nothing else of CLI11, whose headers compile for seconds.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "output_file.hpp"
 
@@ -56,12 +57,21 @@ class Setting {
 /// Throws UsageError, naming the option, if it cannot be written.
 std::optional<OutputFile> open_output(const Setting& file);
 
-/// Declares options on a subcommand and, once it is parsed, finds each one's value: command line,
-/// else environment (an empty variable counts as unset), else default.
+/// A subcommand: declares its options and, once the command line is parsed, finds each one's value:
+/// command line, else environment (an empty variable counts as unset), else default.
 class Settings {
  public:
-  Settings(CLI::App& app, std::string environment_prefix)
-      : app_(&app), prefix_(std::move(environment_prefix)) {}
+  /// Adds the subcommand `name` to `parent`, which outlives it.
+  Settings(CLI::App& parent, const std::string& name, const std::string& about,
+           std::string environment_prefix);
+
+  /// What stands below the options in its help.
+  void footer(const std::string& text);
+  /// Words that are no options of it are kept for `extras` instead of refused.
+  void allow_extras();
+  /// Whether the command line names the subcommand.
+  bool chosen() const;
+  std::vector<std::string> extras() const;
 
   /// An option `--name VALUE`. `fallback` is its default; help shows `shown` instead if not empty.
   /// `letter`: also `-x VALUE`.
