@@ -12,7 +12,8 @@ fi
 [ $# -eq 0 ] || shift
 if [ -z "$build" ]; then
   build=build/softroce
-  cmake --preset ci -B "$build" -DRINGER_CUDA=OFF
+  # Compiling takes as long as the tests do, and under emulation -O2 buys them little.
+  cmake --preset ci -B "$build" -DRINGER_CUDA=OFF -DRINGER_BENCH=OFF -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1
   cmake --build "$build" -j "$(nproc)" --target ringer ringer_nic_tests ringer_ep_tests
 fi
 [ "$*" != "-L softroce" ] || ci/softroce_run_test.sh --long
