@@ -363,8 +363,8 @@ class SendQueue {
     // Acquires what try_ticket() and end_of() have read and releases all of it with our own WQEs to
     // the NIC.
     p_.template fence<kNicScope, Order::acq_rel>();
-    prod_idx_ = prod_idx;
     p_.template store<kScope, Order::relaxed>(&s_.prod_idx, prod_idx);
+    if constexpr (kExclusive) prod_idx_ = prod_idx;
     if constexpr (kExclusive && !kServed) {
       p_.template store<kScope, Order::relaxed>(&s_.ready_head, prod_idx);
     }
@@ -388,7 +388,7 @@ class SendQueue {
   bool is_next_ = false;    // all before what we have reserved last had been published; a hint
   uint64_t resv_head_ = 0;  // exclusive: as in SqState
   uint64_t published_ = 0;  // exclusive: all before it is written
-  uint64_t prod_idx_ = 0;
+  uint64_t prod_idx_ = 0;   // exclusive: all before it is announced
 };
 
 }  // namespace ringer
