@@ -3,6 +3,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "covered_set.hpp"
 #include "schedule.hpp"
 
 namespace ringer::sim {
@@ -34,6 +35,8 @@ class DepthFirst {
       execution_.assume(execution_.use());
       result_ = {};
       met_ = {};
+      seen_ = {};
+      came_back_to_ = kUnbounded;
       depth_ = 0;
       left_ = surprises_;
       // Who accesses what he was not expected to may miss what has been left out.
@@ -49,10 +52,13 @@ class DepthFirst {
   struct Level {
     Execution::State state;
     uint64_t digest;
+    Execution::Identity identity;
+    std::vector<Move> moves;
     uint32_t taken;
-    uint32_t moves;
     uint32_t left;                             // surprises
     std::vector<Execution::Reading> readings;  // of the moves taken
+
+    bool at_last_move() const { return taken + 1 == moves.size(); }
   };
 
   // False if it has failed, or not come to the end.
@@ -83,7 +89,9 @@ class DepthFirst {
         const uint64_t state = identity();
         blocked_ = !met_.insert(state);
         if (blocked_) return look_for_livelock(state);
-        push(static_cast<uint32_t>(moves.size()), state);
+        blocked_ = is_covered();
+        if (blocked_) return;
+        push(moves, state);
       }
       const bool first = moves.size() > 1;
       execution_.take(moves[0]);
@@ -94,26 +102,44 @@ class DepthFirst {
   // To the last state that has another move within the bound, and takes it.
   bool go_back() {
     for (;;) {
-      while (depth_ > 0 && levels_[depth_ - 1]->taken + 1 == levels_[depth_ - 1]->moves) --depth_;
+      while (depth_ > 0 && levels_[depth_ - 1]->at_last_move()) close();
       if (depth_ == 0) return false;
       Level& level = *levels_[depth_ - 1];
       ++level.taken;
-      return_to(level);
-      const std::vector<Move>& moves = this->moves();
-      const uint32_t cost = cost_of(moves[level.taken]);
+      const Move& move = level.moves[level.taken];
+      const uint32_t cost = cost_of(move);
       if (cost > level.left) continue;
       left_ = level.left - cost;
-      execution_.take(moves[level.taken]);
+      return_to(level);
+      execution_.take(move);
       if (covered(level)) continue;
       return true;
     }
   }
 
+  // Whether all that can follow upon the state here can follow upon one that has been left.
+  bool is_covered() const {
+    return covering() && seen_.any(identity_.place, [&](std::span<const uint32_t> memory) {
+      return execution_.covers(memory, identity_);
+    });
+  }
+
+  // All that can follow upon the last level's state has been seen. Where an execution has come back
+  // to a level below, that holds only once that one is left, too.
+  void close() {
+    const Level& level = *levels_[--depth_];
+    if (depth_ > came_back_to_) return;
+    came_back_to_ = kUnbounded;
+    if (covering()) seen_.add(level.identity.place, level.identity.memory.words);
+  }
+
+  bool covering() const { return surprises_ == kUnbounded && Fiber::savable(); }
+
   // Whether the move just taken leads nowhere that an earlier one of the same level has not: who
   // reads the older of two stores, and does the same with it, knows less and may still be told
   // more. Within a bound the older one costs more.
   bool covered(Level& level) {
-    if (surprises_ != kUnbounded || !Fiber::savable()) return false;
+    if (!covering()) return false;
     std::optional<Execution::Reading> reading = execution_.reading();
     if (!reading) return false;
     const auto covers = [&](const Execution::Reading& other) { return other.covers(*reading); };
@@ -141,12 +167,14 @@ class DepthFirst {
   // Where nobody has been set aside, whoever comes back to where he was can do so for ever.
   void look_for_livelock(uint64_t state) {
     for (size_t i = 0; i < depth_; ++i) {
-      if (levels_[i]->digest != state || execution_.anybody_deferred()) continue;
+      if (levels_[i]->digest != state) continue;
+      came_back_to_ = std::min(came_back_to_, static_cast<uint32_t>(i));
+      if (execution_.anybody_deferred()) return;
       result_.failure = "livelock: an execution comes back to where it was";
     }
   }
 
-  void push(uint32_t moves, uint64_t digest) {
+  void push(const std::vector<Move>& moves, uint64_t digest) {
     if (depth_ == levels_.size()) levels_.push_back(std::make_unique<Level>());
     Level& level = *levels_[depth_++];
     level.digest = digest;
@@ -154,13 +182,15 @@ class DepthFirst {
     level.readings.clear();
     level.moves = moves;
     level.left = left_;
+    if (covering()) level.identity = identity_;
     if (Fiber::savable()) execution_.save(level.state);
   }
 
   // Where no stack can be told from another, every state is new.
   uint64_t identity() {
     if (!Fiber::savable()) return met_.size() + 1;
-    const uint64_t digest = execution_.digest();
+    execution_.identify(identity_);
+    const uint64_t digest = identity_.digest();
     return surprises_ == kUnbounded ? digest : mix(digest, left_ + 1);
   }
 
@@ -211,6 +241,10 @@ class DepthFirst {
   std::vector<std::unique_ptr<Level>> levels_;
   size_t depth_ = 0;
   DigestSet met_;
+  CoveredSet seen_;
+  // The lowest level whose state an execution above it has come back to.
+  uint32_t came_back_to_ = kUnbounded;
+  Execution::Identity identity_;  // of the state here
   bool blocked_ = false;
   ExploreResult result_;
 };

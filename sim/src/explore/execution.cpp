@@ -114,8 +114,9 @@ std::optional<Execution::Reading> Execution::reading() {
   return Reading{mix(digest_of_stack(last_), digest_of_program()), memory_.knowledge(last_)};
 }
 
-uint64_t Execution::digest() {
-  uint64_t digest = memory_.digest();
+void Execution::identify(Identity& identity) {
+  memory_.summarise(identity.memory);
+  uint64_t digest = 0;
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     Actor& actor = actors_[a];
     digest = mix(digest, digest_of_stack(a));
@@ -126,7 +127,7 @@ uint64_t Execution::digest() {
     }
     digest = mix(digest, younger);
   }
-  return mix(digest, digest_of_program());
+  identity.place = mix(digest, digest_of_program());
 }
 
 void Execution::take(const Move& move) {
@@ -288,11 +289,15 @@ void Execution::await(uint32_t actor, Look look, void* context, const char* site
   fibers_[actor]->suspend();
 }
 
+template <size_t kBytes>
 [[gnu::noinline]] void Execution::wipe_stack() {
-  char below[1024];
+  char below[kBytes];
   std::memset(below, 0, sizeof(below));
   asm volatile("" : : "r"(below) : "memory");  // it matters to whoever compares stacks
 }
+
+template void Execution::wipe_stack<Execution::kAccessBytes>();
+template void Execution::wipe_stack<Execution::kStepBytes>();
 
 // What it is about, and what is left of its order.
 void Execution::prepare(Request& request) {

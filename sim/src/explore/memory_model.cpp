@@ -335,7 +335,7 @@ uint64_t MemoryModel::younger_than(uint32_t location, uint32_t age) const {
   const std::vector<Store>& stores = locations_[location].stores;
   uint64_t digest = 0;
   for (size_t i = 0; i < stores.size(); ++i) {
-    if (stores[i].age > age) digest += mix(location, i + 1);
+    if (stores[i].age > age) digest += mix(location, stores.size() - i);
   }
   return digest;
 }

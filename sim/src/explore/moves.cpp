@@ -50,16 +50,19 @@ const std::vector<Move>& Execution::read_moves(bool oldest_first) {
     if (!all_ended && !deferred) fail(deadlock());
     return moves_;
   }
-  // Whoever has the fewest: a move that is the only one leads nowhere else.
-  const std::vector<Move>* fewest = nullptr;
+  // The first one, but for a move that is the only one: it leads nowhere else.
+  const std::vector<Move>* chosen = nullptr;
   for (uint32_t a = 0; a < actors_.size(); ++a) {
-    if (reads_[a].empty()) continue;
-    if (oldest_first) std::reverse(reads_[a].begin(), reads_[a].end());
+    std::vector<Move>& moves = reads_[a];
+    if (moves.empty()) continue;
     // Somebody else must go on for a younger store to come.
-    if (movable > 1 && others_store(a)) reads_[a].push_back({a, Move::kDefer});
-    if (fewest == nullptr || reads_[a].size() < fewest->size()) fewest = &reads_[a];
+    if (movable > 1 && others_store(a)) moves.push_back({a, Move::kDefer});
+    if (moves.size() == 1) return moves;
+    if (chosen == nullptr) chosen = &moves;
   }
-  return *fewest;
+  moves_ = *chosen;
+  if (oldest_first) std::reverse(moves_.begin(), moves_.end());
+  return moves_;
 }
 
 // Who has been parked is interested in younger stores only: what was there is what he has left.

@@ -50,6 +50,7 @@ class Poster {
   void run() {
     uint32_t done = 0;
     while (done < scenario_.wqes && post_next(done)) {
+      p_.forget();
     }
   }
 

@@ -17,27 +17,30 @@ inline uint64_t mix(uint64_t digest, uint64_t word) {
   return x ^ (x >> 33);
 }
 
+/// Three chains of multiplications, none of which waits for another one; both halves of each
+/// product count.
 inline uint64_t digest_bytes(const void* data, size_t bytes) {
-  constexpr uint64_t kFactor = 0x9e3779b97f4a7c15u;
-  constexpr size_t kLanes = 8;  // so that no multiplication waits for another one
+  __extension__ using Product = unsigned __int128;
+  constexpr uint64_t kSalts[] = {0xa0761d6478bd642fu, 0xe7037ed1a0b428dbu, 0x8ebc6af09c88c6e3u};
+  constexpr size_t kChains = 3;
+  constexpr size_t kStep = 16;  // bytes
   const auto* at = static_cast<const uint8_t*>(data);
-  uint64_t lanes[kLanes] = {bytes, 1, 2, 3, 4, 5, 6, 7};
-  const auto take = [&](uint64_t& lane, size_t n) {
-    uint64_t word = 0;
-    std::memcpy(&word, at, n);
-    lane = (lane ^ word) * kFactor;
-    lane ^= lane >> 32;
+  // No small numbers: a word that is equal to its chain would hide the word before it.
+  uint64_t chains[kChains] = {mix(kSalts[0], bytes), 0x589965cc75374cc3u, 0x1d8e4e27c47d124fu};
+  const auto take = [&](size_t chain, size_t n) {
+    uint64_t words[2] = {};
+    std::memcpy(words, at, n);
+    const Product product = Product{words[0] ^ kSalts[chain]} * (words[1] ^ chains[chain]);
+    chains[chain] = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
     at += n;
     bytes -= n;
   };
-  while (bytes >= 8 * kLanes) {
-    for (uint64_t& lane : lanes) take(lane, 8);
+  while (bytes >= kChains * kStep) {
+    for (size_t chain = 0; chain < kChains; ++chain) take(chain, kStep);
   }
-  while (bytes >= 8) take(lanes[0], 8);
-  take(lanes[0], bytes);
-  uint64_t digest = lanes[0];
-  for (size_t lane = 1; lane < kLanes; ++lane) digest = mix(digest, lanes[lane]);
-  return digest;
+  while (bytes >= kStep) take(0, kStep);
+  take(0, bytes);
+  return mix(chains[0], chains[1] ^ (chains[2] << 32 | chains[2] >> 32));
 }
 
 /// A set of digests: open addressing, at most three quarters full.

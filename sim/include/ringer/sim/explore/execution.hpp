@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <ringer/sim/explore/digest.hpp>
 #include <ringer/sim/explore/memory_model.hpp>
 #include <ringer/sim/explore/mutation.hpp>
 #include <ringer/sim/fiber.hpp>
@@ -121,9 +122,21 @@ class Execution {
 
   uint32_t last_actor() const { return last_; }
   uint64_t steps() const { return steps_; }
-  /// Equal for states from which the same can follow: memory, what is seen of it, and stacks. Only
-  /// where Fiber::savable().
-  uint64_t digest();
+  /// A state, as far as it counts for what can follow. Only where Fiber::savable().
+  struct Identity {
+    uint64_t place =
+        0;  // digest of the stacks, of who has deferred what, and of what last stores have left
+    MemoryModel::Summary memory;
+
+    /// Equal for states from which the same can follow.
+    uint64_t digest() const { return mix(memory.digest(), place); }
+  };
+  void identify(Identity& identity);
+  /// At one place: whether whatever can follow upon `other` can follow upon a state with the memory
+  /// `one`.
+  bool covers(std::span<const uint32_t> one, const Identity& other) const {
+    return memory_.covers(one, other.memory.words);
+  }
   /// Where the last move has led to, if it was nothing but a read, else no Reading: two such moves
   /// of an actor from the same state differ in nothing else. Only where Fiber::savable().
   struct Reading {
@@ -200,6 +213,10 @@ class Execution {
   uint64_t request(uint32_t actor, Request::Kind kind, Scope scope, Order order, const void* at,
                    const Update& update, const Source& source);
   void await(uint32_t actor, Look look, void* context, const char* site, const Source& source);
+  // What an access, and a step of a program, leave below them on a stack.
+  static constexpr size_t kAccessBytes = 1024;
+  static constexpr size_t kStepBytes = 4096;
+  template <size_t kBytes>
   static void wipe_stack();
   void fail(const std::string& what) {
     if (failure_.empty()) failure_ = what;

@@ -12,12 +12,14 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include <ringer/memory_order.hpp>
 #include <ringer/sim/explore/memory_use.hpp>
+#include <ringer/sim/explore/sequence_table.hpp>
 
 namespace ringer::sim {
 
@@ -115,9 +117,13 @@ class MemoryModel {
   void assume(const MemoryUse& use) { assumed_ = use; }
   const MemoryUse& assumed() const { return assumed_; }
 
-  /// Equal for memories that nobody can tell apart from here on, up to collisions of 64 bits, as
-  /// long as what was assumed holds.
-  uint64_t digest();
+  /// All that counts for what can follow, as long as what was assumed holds.
+  struct Summary;
+  void summarise(Summary& summary);
+  /// Whether, where all actors stand at the same places and each word's last store has left the
+  /// same, whatever can follow upon `other` can follow upon `one`: nobody knows more there. Words
+  /// of summaries.
+  bool covers(std::span<const uint32_t> one, std::span<const uint32_t> other) const;
 
   struct State;
   void save(State& state) const;
@@ -191,14 +197,29 @@ class MemoryModel {
   void for_each_cell(const void* at, uint64_t bytes, F&& f);
   void report(uint32_t actor, uint32_t other, uint32_t cell, const char* what);
 
-  // memory_digest.cpp
+  // memory_summary.cpp
+  static constexpr uint32_t kNoView = ~uint32_t{0};
+  static constexpr size_t kEyes = 1 + 2 * kLevels;
+  static constexpr size_t kStoreWords = 2 + kLevels;
+  // An access to plain data of which not everybody knows who should.
+  struct Fact {
+    Access access;
+    uint32_t bit;
+  };
+  size_t behind_words() const { return (max_locations_ + 3) / 4; }
   void forget_unseen();
   uint32_t oldest_in_reach(uint32_t location) const;
-  uint64_t list_facts();
+  void list_facts();
   bool matters(uint32_t cell, const Access& access, bool write) const;
-  uint64_t digest_of_view(ViewId view) const;
-  uint64_t digest_of_location(uint32_t location) const;
-  uint64_t digest_for_readers(const Store& store, const MemoryUse::Word& use) const;
+  uint32_t number_of(ViewId view);
+  uint32_t number_of(ViewId view, ViewId other);
+  std::array<uint32_t, kStoreWords> summarise(const Store& store, const MemoryUse::Word& use,
+                                              bool follows_read);
+  bool within(uint32_t less, uint32_t more, std::span<const uint32_t> matter) const;
+  bool covers_eyes(std::span<const uint32_t> one, std::span<const uint32_t> other,
+                   std::span<const uint32_t> matter) const;
+  bool covers_word(std::span<const uint32_t> one, std::span<const uint32_t> other,
+                   std::span<const uint32_t> matter) const;
 
   struct Region {
     uintptr_t at;
@@ -229,9 +250,23 @@ class MemoryModel {
   uint32_t stores_made_ = 0;
   std::vector<uint32_t> cells_;  // cell_words_ each
   std::string race_;
-  // Of the digest under way.
-  std::vector<Access> facts_;           // accesses that not everybody knows of
-  std::vector<uint64_t> view_digests_;  // by view
+  // Of the summary under way.
+  std::vector<Fact> facts_;
+  std::vector<uint32_t> matter_;        // a bit for each
+  std::vector<uint32_t> view_numbers_;  // by view
+  std::vector<uint32_t> sequence_;      // a view
+  std::vector<uint32_t> stores_;        // of a location
+  SequenceTable parts_;                 // of summaries
+};
+
+/// Numbers of parts, which mean the same as long as the model is there: which accesses to plain
+/// data matter; by actor, what he knows; by location, what its stores are to their readers, the
+/// newest first.
+struct MemoryModel::Summary {
+  std::vector<uint32_t> words;
+
+  /// Equal for memories that nobody can tell apart from here on, up to collisions of 64 bits.
+  uint64_t digest() const;
 };
 
 struct MemoryModel::Eyes {

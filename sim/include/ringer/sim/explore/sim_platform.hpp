@@ -81,6 +81,8 @@ class SimPlatform {
   void read_data(const void* at, uint64_t bytes, Source source = Source::here()) const {
     ask(Request::Kind::read_data, Scope::sys, Order::relaxed, at, {0, {}, bytes}, source);
   }
+  /// Between two steps of a program: what the last one has left on the stack tells no states apart.
+  void forget() const { Execution::wipe_stack<Execution::kStepBytes>(); }
   /// What an oracle says when it sees what must not be.
   void fail(const std::string& what) const { execution_->fail(what); }
 
@@ -122,7 +124,7 @@ class SimPlatform {
   // states apart that are the same. Before an access, because its frames do not fill all they take
   // up; after it, because what is called next does not either.
   void wipe_stack() const {
-    if (!execution_->glancing_) Execution::wipe_stack();
+    if (!execution_->glancing_) Execution::wipe_stack<Execution::kAccessBytes>();
   }
 
   Execution* execution_;
