@@ -17,7 +17,9 @@ class CompletionQueue {
   /// Takes in what the NIC has reported, without waiting. Errors: the queue's first error, each
   /// time.
   RINGER_HD Status poll() {
-    const Status status = poll_once(cons_idx(), 0).status;
+    const uint64_t bound = cons_idx();
+    const bool collapsed = qp_.cq_mode == CqMode::collapsed;
+    const Status status = collapsed ? poll_collapsed(bound) : poll_owner_bit(bound).status;
     return status.ok() ? error_status() : status;
   }
 
@@ -38,26 +40,8 @@ class CompletionQueue {
   /// Errors: qp_error or aborted as the queue's error says, deadline.
   RINGER_HD Consumed wait_consumed(uint64_t target, const WaitLimit& limit, const char* site) {
     const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
-    uint64_t cons = cons_idx();
-    for (;;) {
-      if (cons >= target) return {{}, cons};
-      const Polled polled = poll_once(cons, target);
-      if (polled.cons >= target) return {{}, polled.cons};
-      if (!polled.status.ok()) return {polled.status, polled.cons};
-      // Either the awaited word changes or another poller has already consumed it for us.
-      // Relaxed: the next poll acquires.
-      const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::relaxed>(
-          polled.next,
-          [&](uint32_t now) {
-            cons = polled.cons;
-            if (now != polled.seen) return true;
-            cons = cons_idx();
-            return cons >= target;
-          },
-          queue_limit, site);
-      if (outcome == WaitOutcome::stopped) return {stopped_status(), polled.cons};
-      if (outcome == WaitOutcome::deadline) return {deadline_status(target - 1), polled.cons};
-    }
+    return qp_.cq_mode == CqMode::collapsed ? wait_collapsed(target, queue_limit, site)
+                                            : wait_owner_bit(target, queue_limit, site);
   }
 
   /// The queue's first error, or ok.
@@ -115,6 +99,54 @@ class CompletionQueue {
   static constexpr bool kExclusive = Policy::kSharing == Sharing::exclusive;
   using Tail = typename Wire::CqeTail;
 
+  // What the collapsed CQE says of how far the NIC is.
+  struct Report {
+    uint64_t cons;  // or the bound, where it says nothing
+    Tail tail;
+  };
+
+  // `bound` has been read from cons_idx before: it is a lower bound of the CQE's index, so recovery
+  // from 16 bits can fall short (a poster far behind) but never overshoot.
+  RINGER_HD Report look_at_collapsed(uint64_t bound) const {
+    const Tail tail = Tail::of(Be32{p_.template load<Scope::sys, Order::acquire>(
+        &cqe_at(0)->tail.raw)});  // pairs with the NIC's CQE write
+    const bool says_nothing =
+        guard(p_, "cqe.invalid", tail.opcode == Wire::CqeOpcode::invalid) || tail.is_error();
+    if (says_nothing) return {bound, tail};
+    return {recover_index(bound, static_cast<uint16_t>(tail.wqe_counter + 1)), tail};
+  }
+
+  RINGER_HD Status poll_collapsed(uint64_t bound) {
+    const Report report = look_at_collapsed(bound);
+    if (report.tail.is_error()) return record_error(*cqe_at(0), bound, report.tail);
+    if (report.cons > bound) advance(report.cons);
+    return {};
+  }
+
+  // Whoever waits looks at the CQE himself: only what is as far as the target is worth an atomic.
+  RINGER_HD Consumed wait_collapsed(uint64_t target, const WaitLimit& limit, const char* site) {
+    uint64_t bound = 0;
+    Report report{};
+    // pairs with advance(): release, where others advance it
+    const WaitOutcome outcome = p_.template wait_until<kScope, Order::acquire>(
+        &s_.cons_idx,
+        [&](uint64_t now) {
+          bound = now;
+          report = {now, {}};
+          if (now >= target) return true;
+          report = look_at_collapsed(now);
+          return report.cons >= target || report.tail.is_error();
+        },
+        limit, site);
+    if (outcome == WaitOutcome::stopped) return {stopped_status(), report.cons};
+    if (outcome == WaitOutcome::deadline) return {deadline_status(target - 1), report.cons};
+    if (report.tail.is_error()) {
+      return {record_error(*cqe_at(0), bound, report.tail), report.cons};
+    }
+    if (report.cons > bound) advance(report.cons);
+    return {{}, report.cons};
+  }
+
   // A poll's outcome, and the word whose change is the next reason to poll.
   struct Polled {
     Status status;
@@ -123,28 +155,27 @@ class CompletionQueue {
     uint32_t seen;
   };
 
-  // `bound` has been read from cons_idx before.
-  RINGER_HD Polled poll_once(uint64_t bound, uint64_t target) {
-    return qp_.cq_mode == CqMode::collapsed ? poll_collapsed(bound, target) : poll_owner_bit(bound);
-  }
-
-  // The bound is a lower one of the CQE's index, so recovery from 16 bits can fall short (a poster
-  // far behind) but never overshoot. What is short of the target is not worth an atomic: whoever
-  // waits looks at the CQE himself.
-  RINGER_HD Polled poll_collapsed(uint64_t bound, uint64_t target) {
-    const Be32* word = &cqe_at(0)->tail;
-    const Be32 seen{p_.template load<Scope::sys, Order::acquire>(
-        &word->raw)};  // pairs with the NIC's CQE write
-    const Tail tail = Tail::of(seen);
-    if (guard(p_, "cqe.invalid", tail.opcode == Wire::CqeOpcode::invalid)) {
-      return {{}, bound, &word->raw, seen.raw};
+  RINGER_HD Consumed wait_owner_bit(uint64_t target, const WaitLimit& limit, const char* site) {
+    uint64_t cons = cons_idx();
+    for (;;) {
+      if (cons >= target) return {{}, cons};
+      const Polled polled = poll_owner_bit(cons);
+      if (polled.cons >= target) return {{}, polled.cons};
+      if (!polled.status.ok()) return {polled.status, polled.cons};
+      // Either the awaited word changes or another poller has already consumed it for us.
+      // Relaxed: the next poll acquires.
+      const WaitOutcome outcome = p_.template wait_until<Scope::sys, Order::relaxed>(
+          polled.next,
+          [&](uint32_t now) {
+            cons = polled.cons;
+            if (now != polled.seen) return true;
+            cons = cons_idx();
+            return cons >= target;
+          },
+          limit, site);
+      if (outcome == WaitOutcome::stopped) return {stopped_status(), polled.cons};
+      if (outcome == WaitOutcome::deadline) return {deadline_status(target - 1), polled.cons};
     }
-    if (tail.is_error()) {
-      return {record_error(*cqe_at(0), bound, tail), bound, &word->raw, seen.raw};
-    }
-    const uint64_t cons = recover_index(bound, static_cast<uint16_t>(tail.wqe_counter + 1));
-    if (cons > bound && cons >= target) advance(cons);
-    return {{}, cons, &word->raw, seen.raw};
   }
 
   RINGER_HD Polled poll_owner_bit(uint64_t bound) {

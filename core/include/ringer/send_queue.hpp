@@ -143,17 +143,17 @@ class SendQueue {
     if constexpr (!kExclusive) {
       const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
       for (;;) {
-        const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
-        const uint64_t first = head & kIndexBits;
-        if (is_free(head) && (first == range.base || marks_.has(first))) {
-          if (!try_ticket<Order::acquire>(head)) continue;
-          const uint64_t end = marks_.template end_of<Order::acquire>(first);
-          if (end == range.base) return {};
-          pass_ticket(end);
-        } else {
-          const Status status = wait_for_ticket(head, range.base, queue_limit);
-          if (!status.ok()) return noticed(cq_.fail(status));
-        }
+        uint64_t head = 0;
+        const Status status = await_head(range.base, queue_limit, [&](uint64_t now) {
+          head = now;
+          const uint64_t first = now & kIndexBits;
+          return is_free(now) && (first == range.base || marks_.has(first));
+        });
+        if (!status.ok()) return noticed(cq_.fail(status));
+        if (!try_ticket<Order::acquire>(head)) continue;
+        const uint64_t end = marks_.template end_of<Order::acquire>(head & kIndexBits);
+        if (end == range.base) return {};
+        pass_ticket(end);
       }
     }
     return {};
@@ -183,17 +183,18 @@ class SendQueue {
     } else {
       const WaitLimit queue_limit = limit.with_queue_error(&s_.error.code);
       for (;;) {
-        const uint64_t head = p_.template load<kScope, Order::relaxed>(&s_.ready_head);
-        const uint64_t first = head & kIndexBits;
-        if (is_free(head)) {
-          const bool more = head != first || guard(p_, "ring.published", marks_.has(first));
-          if (!more && !again) return {};
-          if (try_ticket<Order::relaxed>(head)) {
-            ring_and_pass(marks_.template end_of<Order::relaxed>(first));
-            return {};
-          }
-        } else if (const Status status = wait_for_ticket(head, first, queue_limit); !status.ok()) {
-          return noticed(status);
+        uint64_t head = 0, first = 0;
+        const Status status = await_head(first, queue_limit, [&](uint64_t now) {
+          head = now;
+          first = now & kIndexBits;
+          return is_free(now);
+        });
+        if (!status.ok()) return noticed(status);
+        const bool more = head != first || guard(p_, "ring.published", marks_.has(first));
+        if (!more && !again) return {};
+        if (try_ticket<Order::relaxed>(head)) {
+          ring_and_pass(marks_.template end_of<Order::relaxed>(first));
+          return {};
         }
       }
     }
@@ -328,27 +329,30 @@ class SendQueue {
     SendQueue queue(p, qp, policy);
     limit.queue_error = &queue.s_.error.code;
     for (;;) {
-      const uint64_t head = p.template load<kScope, Order::relaxed>(&queue.s_.ready_head);
-      const uint64_t first = head & kIndexBits;
-      const bool unrung = guard(p, "unrung.seen", (head & kUnrung) != 0);
-      if (first >= goal && !unrung) return {};
-      if (queue.is_free(head) && (first >= goal || queue.marks_.has(first))) {
-        if (!queue.template try_ticket<Order::relaxed>(head)) continue;
-        const uint64_t end = queue.marks_.template end_of<Order::relaxed>(first);
-        queue.ring_and_pass(end);
-        if (end >= goal) return {};
-      } else if (const Status status = queue.wait_for_ticket(head, goal, limit); !status.ok()) {
-        return queue.cq_.fail(status);
-      }
+      uint64_t head = 0;
+      const auto is_rung = [&] {
+        return (head & kIndexBits) >= goal && !guard(p, "unrung.seen", (head & kUnrung) != 0);
+      };
+      const Status status = queue.await_head(goal, limit, [&](uint64_t now) {
+        head = now;
+        if (is_rung()) return true;
+        const uint64_t first = now & kIndexBits;
+        return queue.is_free(now) && (first >= goal || queue.marks_.has(first));
+      });
+      if (!status.ok()) return queue.cq_.fail(status);
+      if (is_rung()) return {};
+      if (!queue.template try_ticket<Order::relaxed>(head)) continue;
+      const uint64_t end = queue.marks_.template end_of<Order::relaxed>(head & kIndexBits);
+      queue.ring_and_pass(end);
+      if (end >= goal) return {};
     }
   }
 
-  // Waits until ready_head is not `head`, or what it waits for is marked. A report names `goal`.
-  RINGER_HD Status wait_for_ticket(uint64_t head, uint64_t goal, const WaitLimit& limit) {
+  // Waits until ready_head is as `wanted` says. A report names `goal` as it is then.
+  template <class Wanted>
+  RINGER_HD Status await_head(const uint64_t& goal, const WaitLimit& limit, Wanted&& wanted) {
     const WaitOutcome outcome = p_.template wait_until<kScope, Order::relaxed>(
-        &s_.ready_head,
-        [&](uint64_t now) { return now != head || (is_free(now) && marks_.has(now & kIndexBits)); },
-        limit, is_free(head) ? "publish turn" : "publish ticket");
+        &s_.ready_head, wanted, limit, "publish turn");
     if (outcome == WaitOutcome::stopped) return cq_.stopped_status();
     if (outcome == WaitOutcome::deadline) return cq_.deadline_status(goal);
     return {};
