@@ -19,7 +19,8 @@ class CompletionQueue {
   RINGER_HD Status poll() {
     const uint64_t bound = cons_idx();
     const bool collapsed = qp_.cq_mode == CqMode::collapsed;
-    const Status status = collapsed ? poll_collapsed(bound) : poll_owner_bit(bound).status;
+    const Status status =
+        collapsed ? take_in(look_at_collapsed(bound), bound) : poll_owner_bit(bound).status;
     return status.ok() ? error_status() : status;
   }
 
@@ -116,8 +117,7 @@ class CompletionQueue {
     return {recover_index(bound, static_cast<uint16_t>(tail.wqe_counter + 1)), tail};
   }
 
-  RINGER_HD Status poll_collapsed(uint64_t bound) {
-    const Report report = look_at_collapsed(bound);
+  RINGER_HD Status take_in(const Report& report, uint64_t bound) {
     if (report.tail.is_error()) return record_error(*cqe_at(0), bound, report.tail);
     if (report.cons > bound) advance(report.cons);
     return {};
@@ -140,11 +140,7 @@ class CompletionQueue {
         limit, site);
     if (outcome == WaitOutcome::stopped) return {stopped_status(), report.cons};
     if (outcome == WaitOutcome::deadline) return {deadline_status(target - 1), report.cons};
-    if (report.tail.is_error()) {
-      return {record_error(*cqe_at(0), bound, report.tail), report.cons};
-    }
-    if (report.cons > bound) advance(report.cons);
-    return {{}, report.cons};
+    return {take_in(report, bound), report.cons};
   }
 
   // A poll's outcome, and the word whose change is the next reason to poll.
