@@ -296,27 +296,32 @@ std::unique_ptr<SmallProgram> forgetful_program(uint64_t seed) {
   return program;
 }
 
+// Searches the program, and draws executions to compare if that has come to its end.
+ExploreResult search_and_draw(SmallProgram& program, uint64_t seed, uint64_t most,
+                              uint64_t executions) {
+  const ExploreResult all = explore_all(program.program(), most);
+  if (!all.failure.empty()) {
+    // A failure is one of the program's own: its schedule brings it back.
+    INFO("program " << seed << " " << all.schedule);
+    CHECK_FALSE(replay(program.program(), all.schedule).failure.empty());
+  }
+  if (!all.complete) return all;
+  const size_t outcomes = program.outcomes.size();
+  const ExploreResult drawn = explore_random(program.program(), seed, executions);
+  INFO("program " << seed << ": " << drawn.failure);
+  CHECK(drawn.complete);
+  CHECK(program.outcomes.size() == outcomes);
+  return all;
+}
+
 TEST_CASE("no random execution of a random program ends as no searched one does", "[explore]") {
   const uint64_t programs = sim::Fiber::savable() ? 1500 : 100;
   uint64_t whole = 0;
   uint64_t failing = 0;
   for (uint64_t seed = 1; seed <= programs; ++seed) {
-    const auto program = random_program(seed);
-    const ExploreResult all = explore_all(program->program(), 200'000);
-    if (!all.failure.empty()) {
-      // A failure is one of the program's own: its schedule brings it back.
-      INFO("program " << seed << " " << all.schedule);
-      CHECK_FALSE(replay(program->program(), all.schedule).failure.empty());
-      ++failing;
-      continue;
-    }
-    if (!all.complete) continue;
-    ++whole;
-    const size_t outcomes = program->outcomes.size();
-    const ExploreResult drawn = explore_random(program->program(), seed, 300);
-    INFO("program " << seed << ": " << drawn.failure);
-    CHECK(drawn.complete);
-    CHECK(program->outcomes.size() == outcomes);
+    const ExploreResult all = search_and_draw(*random_program(seed), seed, 200'000, 300);
+    whole += all.complete;
+    failing += !all.failure.empty();
   }
   CHECK(whole > programs / 4);
   CHECK(failing > programs / 20);
@@ -326,19 +331,9 @@ TEST_CASE("who knows less stands for who knows more, and not the other way round
   const uint64_t programs = sim::Fiber::savable() ? 300 : 20;
   uint64_t failing = 0;
   for (uint64_t seed = 1; seed <= programs; ++seed) {
-    const auto program = forgetful_program(seed);
-    const ExploreResult all = explore_all(program->program(), 1'000'000);
-    if (!all.failure.empty()) {
-      CHECK_FALSE(replay(program->program(), all.schedule).failure.empty());
-      ++failing;
-      continue;
-    }
-    REQUIRE(all.complete);
-    const size_t outcomes = program->outcomes.size();
-    const ExploreResult drawn = explore_random(program->program(), seed, 500);
-    INFO("program " << seed << ": " << drawn.failure);
-    CHECK(drawn.complete);
-    CHECK(program->outcomes.size() == outcomes);
+    const ExploreResult all = search_and_draw(*forgetful_program(seed), seed, 1'000'000, 500);
+    if (all.failure.empty()) REQUIRE(all.complete);
+    failing += !all.failure.empty();
   }
   CHECK(failing > programs / 8);
   CHECK(failing < programs / 2);
