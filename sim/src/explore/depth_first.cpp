@@ -55,8 +55,7 @@ class DepthFirst {
     Execution::Identity identity;
     std::vector<Move> moves;
     uint32_t taken;
-    uint32_t left;                             // surprises
-    std::vector<Execution::Reading> readings;  // of the moves taken
+    uint32_t left;  // surprises
 
     bool at_last_move() const { return taken + 1 == moves.size(); }
   };
@@ -93,9 +92,7 @@ class DepthFirst {
         if (blocked_) return;
         push(moves, state);
       }
-      const bool first = moves.size() > 1;
       execution_.take(moves[0]);
-      if (first) (void)covered(*levels_[depth_ - 1]);
     }
   }
 
@@ -112,7 +109,6 @@ class DepthFirst {
       left_ = level.left - cost;
       return_to(level);
       execution_.take(move);
-      if (covered(level)) continue;
       return true;
     }
   }
@@ -134,19 +130,6 @@ class DepthFirst {
   }
 
   bool covering() const { return surprises_ == kUnbounded && Fiber::savable(); }
-
-  // Whether the move just taken leads nowhere that an earlier one of the same level has not: who
-  // reads the older of two stores, and does the same with it, knows less and may still be told
-  // more. Within a bound the older one costs more.
-  bool covered(Level& level) {
-    if (!covering()) return false;
-    std::optional<Execution::Reading> reading = execution_.reading();
-    if (!reading) return false;
-    const auto covers = [&](const Execution::Reading& other) { return other.covers(*reading); };
-    if (std::any_of(level.readings.begin(), level.readings.end(), covers)) return true;
-    level.readings.push_back(std::move(*reading));
-    return false;
-  }
 
   // Where no state can be saved: all over again, along what the levels below say.
   void return_to(const Level& level) {
@@ -179,7 +162,6 @@ class DepthFirst {
     Level& level = *levels_[depth_++];
     level.digest = digest;
     level.taken = 0;
-    level.readings.clear();
     level.moves = moves;
     level.left = left_;
     if (covering()) level.identity = identity_;

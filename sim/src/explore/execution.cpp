@@ -57,7 +57,6 @@ void Execution::restart() {
   last_ = 0;
   steps_ = 0;
   run_hash_ = 0;
-  program_digest_.reset();
   for (Actor& actor : actors_) actor = {};
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     fibers_[a]->restart();
@@ -86,7 +85,6 @@ void Execution::restore(const State& state) {
   last_ = state.last;
   steps_ = state.steps;
   run_hash_ = state.run_hash;
-  program_digest_.reset();
   failure_.clear();
 }
 
@@ -104,16 +102,6 @@ uint64_t Execution::digest_of_stack(uint32_t actor) {
   return a.stack;
 }
 
-uint64_t Execution::digest_of_program() {
-  if (!program_digest_) program_digest_ = digest_bytes(program_.memory, program_.memory_bytes);
-  return *program_digest_;
-}
-
-std::optional<Execution::Reading> Execution::reading() {
-  if (!only_read_ || !failure_.empty()) return {};
-  return Reading{mix(digest_of_stack(last_), digest_of_program()), memory_.knowledge(last_)};
-}
-
 void Execution::identify(Identity& identity) {
   memory_.summarise(identity.memory);
   uint64_t digest = 0;
@@ -127,26 +115,21 @@ void Execution::identify(Identity& identity) {
     }
     digest = mix(digest, younger);
   }
-  identity.place = mix(digest, digest_of_program());
+  identity.place = mix(digest, digest_bytes(program_.memory, program_.memory_bytes));
 }
 
 void Execution::take(const Move& move) {
   Actor& actor = actors_[move.actor];
-  only_read_ = false;
   if (move.outcome == Move::kDefer) {
     actor.parked = Parked::deferred;
     actor.parked_at = memory_.stores_made();
     return;
   }
   last_ = move.actor;
-  program_digest_.reset();
   if (++steps_ > program_.max_steps) fail(livelock());
   actor.parked = Parked::no;
-  const uint32_t stores = memory_.stores_made();
-  only_read_ = move.outcome != Move::kMiss;
   perform(move.actor, move.outcome);
   look_for_race();
-  only_read_ = only_read_ && memory_.stores_made() == stores;
   if (move.outcome != Move::kMiss) run_to_choice(move.actor);
 }
 
@@ -191,7 +174,6 @@ void Execution::run_to_choice(uint32_t actor) {
     }
     if (actor < program_.alike && !actors_[actor].begun) require_alike(actor);
     if (!perform_at_once(actor)) return;
-    only_read_ = false;
   }
 }
 

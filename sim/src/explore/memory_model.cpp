@@ -340,18 +340,6 @@ uint64_t MemoryModel::younger_than(uint32_t location, uint32_t age) const {
   return digest;
 }
 
-MemoryModel::Knowledge MemoryModel::knowledge(uint32_t actor) const {
-  const Actor& a = actors_[actor];
-  Knowledge all;
-  all.words.reserve(size_t{view_words_} * (1 + kLevels));
-  const auto add = [&](ViewId view) {
-    all.words.insert(all.words.end(), words(view), words(view) + view_words_);
-  };
-  add(a.view);
-  for (const ViewId pending : a.pending) add(pending);
-  return all;
-}
-
 MemoryModel::Eyes MemoryModel::hold(uint32_t actor) {
   const Actor& a = actors_[actor];
   Eyes eyes{0, {}};

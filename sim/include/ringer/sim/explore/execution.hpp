@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -137,18 +136,6 @@ class Execution {
   bool covers(std::span<const uint32_t> one, const Identity& other) const {
     return memory_.covers(one, other.memory.words);
   }
-  /// Where the last move has led to, if it was nothing but a read, else no Reading: two such moves
-  /// of an actor from the same state differ in nothing else. Only where Fiber::savable().
-  struct Reading {
-    uint64_t actor = 0;  // digest of its stack, and of the program's memory
-    MemoryModel::Knowledge knowledge;
-
-    /// Whatever can follow upon the other one can follow upon this one.
-    bool covers(const Reading& other) const {
-      return actor == other.actor && knowledge.within(other.knowledge);
-    }
-  };
-  std::optional<Reading> reading();
   /// Of the moves taken, what they read and what they wrote: the same run has the same hash.
   uint64_t run_hash() const { return run_hash_; }
   /// From now on each access is told to `trace`, a line each.
@@ -227,7 +214,6 @@ class Execution {
   bool perform_at_once(uint32_t actor);
   void stack_ran(uint32_t actor);
   uint64_t digest_of_stack(uint32_t actor);
-  uint64_t digest_of_program();
   void prepare(Request& request);
   void list_outcomes(uint32_t actor, uint32_t age, std::vector<Move>& moves);
   void list_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves);
@@ -265,10 +251,8 @@ class Execution {
   std::vector<std::vector<Move>> reads_;  // by actor
   bool dead_end_ = false;
   uint64_t runs_ = 0;
-  bool only_read_ = false;  // the last move; nothing was stored, fenced or done to plain data
   Glance glance_;
   bool glancing_ = false;
-  std::optional<uint64_t> program_digest_;  // since the last move
   std::vector<std::string>* trace_ = nullptr;
 };
 

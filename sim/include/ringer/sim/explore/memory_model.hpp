@@ -100,10 +100,6 @@ class MemoryModel {
   Eyes hold(uint32_t actor);
   void put_back(uint32_t actor, const Eyes& eyes);
   void let_go(const Eyes& eyes);
-  /// All that `actor` knows: of two that differ in nothing else, who knows less can do, and be
-  /// told, whatever who knows more can.
-  struct Knowledge;
-  Knowledge knowledge(uint32_t actor) const;
   /// `actor` has ended: nobody looks through its eyes any more.
   void retire(uint32_t actor) { actors_[actor].retired = true; }
 
@@ -272,17 +268,6 @@ struct MemoryModel::Summary {
 struct MemoryModel::Eyes {
   ViewId view;
   std::array<ViewId, kLevels> pending;
-};
-
-struct MemoryModel::Knowledge {
-  std::vector<uint32_t> words;  // of the view, and of what is pending
-
-  bool within(const Knowledge& other) const {
-    for (size_t i = 0; i < words.size(); ++i) {
-      if (words[i] > other.words[i]) return false;
-    }
-    return true;
-  }
 };
 
 /// A memory between two steps.
