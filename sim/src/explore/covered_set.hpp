@@ -3,45 +3,92 @@
 // them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 #include <vector>
+
+#include <ringer/sim/explore/memory_model.hpp>
 
 namespace ringer::sim {
 
-/// Memories by what else tells states apart.
+/// Memories by what else tells states apart. Few of those under one key are looked at: their
+/// extents lie side by side.
 class CoveredSet {
  public:
-  /// Whether `covers(one)` holds for one of the memories that were added with `key`.
+  CoveredSet() : slots_(kFirstSlots) {}
+
+  /// Whether `covers(one)` holds for one of the memories that were added with `key`, whose extent
+  /// allows it.
   template <class F>
-  bool any(uint64_t key, F&& covers) const {
-    const auto found = newest_.find(key);
-    if (found == newest_.end()) return false;
-    for (uint32_t e = found->second; e != kNone; e = entries_[e].next) {
-      if (covers(std::span(&words_[entries_[e].at], entries_[e].words))) return true;
+  bool any(uint64_t key, const MemoryModel::Extent& extent, F&& covers) const {
+    for (uint32_t g = slots_[slot_of(key)].newest; g != kNone; g = groups_[g].older) {
+      const Group& group = groups_[g];
+      for (uint32_t i = 0; i < group.members; ++i) {
+        if (!group.extents[i].may_cover(extent)) continue;
+        const Memory& memory = memories_[group.memories[i]];
+        if (covers(std::span(&words_[memory.at], memory.words))) return true;
+      }
     }
     return false;
   }
+  /// The same key will be asked for.
+  void prefetch(uint64_t key) const { __builtin_prefetch(&slots_[key & (slots_.size() - 1)]); }
 
-  void add(uint64_t key, std::span<const uint32_t> memory) {
-    const auto number = static_cast<uint32_t>(entries_.size());
-    const auto [found, fresh] = newest_.try_emplace(key, number);
-    entries_.push_back(
-        {words_.size(), static_cast<uint32_t>(memory.size()), fresh ? kNone : found->second});
-    found->second = number;
-    words_.insert(words_.end(), memory.begin(), memory.end());
+  void add(uint64_t key, const MemoryModel::Summary& memory) {
+    if (2 * (keys_ + 1) > slots_.size()) grow();
+    Slot& slot = slots_[slot_of(key)];
+    if (slot.newest == kNone) {
+      slot.key = key;
+      ++keys_;
+    }
+    if (slot.newest == kNone || groups_[slot.newest].members == kGroup) {
+      groups_.push_back({{}, {}, slot.newest, 0});
+      slot.newest = static_cast<uint32_t>(groups_.size() - 1);
+    }
+    Group& group = groups_[slot.newest];
+    group.extents[group.members] = memory.extent;
+    group.memories[group.members++] = static_cast<uint32_t>(memories_.size());
+    memories_.push_back({words_.size(), static_cast<uint32_t>(memory.words.size())});
+    words_.insert(words_.end(), memory.words.begin(), memory.words.end());
   }
 
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
-  struct Entry {
+  static constexpr size_t kFirstSlots = 1024;
+  static constexpr size_t kGroup = 6;  // two cache lines
+  struct Slot {
+    uint64_t key = 0;
+    uint32_t newest = kNone;
+  };
+  struct alignas(64) Group {
+    std::array<MemoryModel::Extent, kGroup> extents;
+    std::array<uint32_t, kGroup> memories;
+    uint32_t older;
+    uint32_t members;
+  };
+  struct Memory {
     size_t at;
     uint32_t words;
-    uint32_t next;
   };
-  std::unordered_map<uint64_t, uint32_t> newest_;
-  std::vector<Entry> entries_;
+
+  size_t slot_of(uint64_t key) const {
+    size_t i = key & (slots_.size() - 1);
+    while (slots_[i].newest != kNone && slots_[i].key != key) i = (i + 1) & (slots_.size() - 1);
+    return i;
+  }
+  void grow() {
+    std::vector<Slot> old(2 * slots_.size());
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (slot.newest != kNone) slots_[slot_of(slot.key)] = slot;
+    }
+  }
+
+  std::vector<Slot> slots_;
+  size_t keys_ = 0;
+  std::vector<Group> groups_;
+  std::vector<Memory> memories_;
   std::vector<uint32_t> words_;
 };
 

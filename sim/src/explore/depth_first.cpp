@@ -115,9 +115,11 @@ class DepthFirst {
 
   // Whether all that can follow upon the state here can follow upon one that has been left.
   bool is_covered() const {
-    return covering() && seen_.any(identity_.place, [&](std::span<const uint32_t> memory) {
-      return execution_.covers(memory, identity_);
-    });
+    if (!covering()) return false;
+    return seen_.any(identity_.place, identity_.memory.extent,
+                     [&](std::span<const uint32_t> memory) {
+                       return execution_.covers(memory, identity_);
+                     });
   }
 
   // All that can follow upon the last level's state has been seen. Where an execution has come back
@@ -126,7 +128,7 @@ class DepthFirst {
     const Level& level = *levels_[--depth_];
     if (depth_ > came_back_to_) return;
     came_back_to_ = kUnbounded;
-    if (covering()) seen_.add(level.identity.place, level.identity.memory.words);
+    if (covering()) seen_.add(level.identity.place, level.identity.memory);
   }
 
   bool covering() const { return surprises_ == kUnbounded && Fiber::savable(); }

@@ -57,6 +57,7 @@ void Execution::restart() {
   last_ = 0;
   steps_ = 0;
   run_hash_ = 0;
+  program_digest_.reset();
   for (Actor& actor : actors_) actor = {};
   for (uint32_t a = 0; a < actors_.size(); ++a) {
     fibers_[a]->restart();
@@ -85,6 +86,7 @@ void Execution::restore(const State& state) {
   last_ = state.last;
   steps_ = state.steps;
   run_hash_ = state.run_hash;
+  program_digest_.reset();
   failure_.clear();
 }
 
@@ -115,7 +117,8 @@ void Execution::identify(Identity& identity) {
     }
     digest = mix(digest, younger);
   }
-  identity.place = mix(digest, digest_bytes(program_.memory, program_.memory_bytes));
+  if (!program_digest_) program_digest_ = digest_bytes(program_.memory, program_.memory_bytes);
+  identity.place = mix(digest, *program_digest_);
 }
 
 void Execution::take(const Move& move) {
@@ -126,6 +129,7 @@ void Execution::take(const Move& move) {
     return;
   }
   last_ = move.actor;
+  program_digest_.reset();
   if (++steps_ > program_.max_steps) fail(livelock());
   actor.parked = Parked::no;
   perform(move.actor, move.outcome);
@@ -190,6 +194,7 @@ bool Execution::perform_at_once(uint32_t actor) {
   Request& next = a.next;
   prepare(next);
   a.watched = 0;
+  a.listed_at = Actor::kNever;
   switch (next.kind) {
     case Request::Kind::await:
       return false;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plain data: who has written and read it last, and whether that was in order.
+#include <bit>
+
 #include <ringer/sim/explore/memory_model.hpp>
 
 namespace ringer::sim {
@@ -10,52 +12,69 @@ constexpr uint32_t kCellBytes = 16;
 
 void MemoryModel::report(uint32_t actor, uint32_t other, uint32_t cell, const char* what) {
   if (!race_.empty()) return;
-  race_ = actor_names_[actor] + " " + what + " " + actor_names_[other] +
-          " unordered: " + name_of(reinterpret_cast<const void*>(cell_at_[cell] * kCellBytes));
+  race_ = actor_names_[actor] + " " + what + " " + actor_names_[other] + " unordered: " +
+          name_of(reinterpret_cast<const void*>(
+              static_cast<uintptr_t>(cell_at_.key(cell) * kCellBytes)));
+}
+
+void MemoryModel::hold_cells(uint32_t cells) {
+  if (cells > now_.writers.size()) now_.writers.resize(cells);
+  if (cells == 0 || facts_of(cells - 1).word < now_.facts.size()) return;
+  const uint32_t words = facts_of(cells - 1).word + 1;
+  now_.facts.resize(words);
+  now_.read_since.resize(words);
+  now_.views.widen(words);
 }
 
 template <class F>
 void MemoryModel::for_each_cell(const void* at, uint64_t bytes, F&& f) {
   const auto first = reinterpret_cast<uint64_t>(at) / kCellBytes;
   const auto last = (reinterpret_cast<uint64_t>(at) + bytes - 1) / kCellBytes;
+  changed();
   for (uint64_t c = first; c <= last; ++c) {
-    const auto [entry, fresh] = cell_index_.try_emplace(c, static_cast<uint32_t>(cell_at_.size()));
-    if (fresh) {
-      cell_at_.push_back(c);
-      use_.cells.emplace_back();
-    }
-    const size_t needed = size_t{entry->second + 1} * cell_words_;
-    if (cells_.size() < needed) cells_.resize(needed);
-    f(entry->second, &cells_[size_t{entry->second} * cell_words_]);
+    const uint32_t cell = cell_at_.number_of(c);
+    if (cell >= use_.cells.size()) use_.cells.resize(cell + 1);
+    hold_cells(cell + 1);
+    f(cell, facts_of(cell));
   }
 }
 
 void MemoryModel::write_data(uint32_t actor, const void* at, uint64_t bytes) {
-  const Actor& a = actors_[actor];
-  for_each_cell(at, bytes, [&](uint32_t c, uint32_t* cell) {
-    use_.cells[c].writes |= bit_of(actor);
-    if (!known(a.view, {cell[kWriter], cell[kWritten]})) {
-      report(actor, cell[kWriter], c, "writes what is written by");
-    }
-    for (uint32_t reader = 0; reader < actors_.size(); ++reader) {
-      if (!known(a.view, {reader, cell[kReads + reader]})) {
-        report(actor, reader, c, "writes what is read by");
+  for_each_cell(at, bytes, [&](uint32_t cell, const Facts& facts) {
+    use_.cells[cell].writes |= bit_of(actor);
+    ViewId& view = now_.actors[actor].view;
+    const uint64_t written = uint64_t{1} << facts.shift;
+    const uint64_t all = ((uint64_t{1} << kinds_of_facts()) - 1) << facts.shift;
+    const uint64_t there = now_.facts[facts.word] & all;
+    if (const uint64_t unknown = there & ~now_.views.facts(view)[facts.word]; unknown != 0) {
+      if ((unknown & written) != 0) {
+        report(actor, now_.writers[cell], cell, "writes what is written by");
+      } else {
+        const auto kind = static_cast<uint32_t>(std::countr_zero(unknown)) - facts.shift;
+        report(actor, kind - 1, cell, "writes what is read by");
       }
-      cell[kReads + reader] = 0;
     }
-    cell[kWriter] = actor;
-    cell[kWritten] = a.clock;
+    now_.views.forget(facts.word, all);
+    now_.views.learn(view, facts.word, written);
+    now_.facts[facts.word] = (now_.facts[facts.word] & ~all) | written;
+    now_.read_since[facts.word] &= ~written;
+    now_.writers[cell] = actor;
   });
 }
 
 void MemoryModel::read_data(uint32_t actor, const void* at, uint64_t bytes) {
-  const Actor& a = actors_[actor];
-  for_each_cell(at, bytes, [&](uint32_t c, uint32_t* cell) {
-    use_.cells[c].reads |= bit_of(actor);
-    if (!known(a.view, {cell[kWriter], cell[kWritten]})) {
-      report(actor, cell[kWriter], c, "reads what is written by");
+  for_each_cell(at, bytes, [&](uint32_t cell, const Facts& facts) {
+    use_.cells[cell].reads |= bit_of(actor);
+    ViewId& view = now_.actors[actor].view;
+    const uint64_t written = uint64_t{1} << facts.shift;
+    const uint64_t read = written << (1 + actor);
+    if ((now_.facts[facts.word] & written & ~now_.views.facts(view)[facts.word]) != 0) {
+      report(actor, now_.writers[cell], cell, "reads what is written by");
     }
-    cell[kReads + actor] = a.clock;
+    now_.views.forget(facts.word, read);
+    now_.views.learn(view, facts.word, read);
+    now_.facts[facts.word] |= read;
+    now_.read_since[facts.word] |= written;
   });
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // When two memories are the same, or one can do all that another one can: what nobody can see any
-// more, and what everybody knows, is left out, and ranks and clocks count only in relation to each
-// other.
+// more, and what everybody knows, is left out, and ranks count only in relation to each other.
 #include <algorithm>
 #include <stdexcept>
 
@@ -10,15 +9,55 @@
 
 namespace ringer::sim {
 
+namespace {
+
+// A byte for each location.
+constexpr uint32_t kMaxStores = 127;
+// Of bytes below 128: borrowed from where one is less.
+constexpr uint64_t kTops = 0x8080808080808080;
+
+uint64_t word_at(const uint32_t* halves, size_t i) {
+  return halves[2 * i] | uint64_t{halves[2 * i + 1]} << 32;
+}
+
+uint32_t sum_of_bytes(uint64_t word) {
+  const uint64_t sums = (word & 0x00ff00ff00ff00ff) + (word >> 8 & 0x00ff00ff00ff00ff);
+  return static_cast<uint32_t>(sums * 0x0001000100010001 >> 48);
+}
+
+}  // namespace
+
+// An access to plain data matters as long as somebody who conflicts with it does not know of it.
+// Who writes must know all reads, and with one the write that it has read.
+void MemoryModel::assume(const MemoryUse& use) {
+  changed();
+  assumed_ = use;
+  hold_cells(static_cast<uint32_t>(use.cells.size()));
+  conflicts_.assign(actor_names_.size(), std::vector<uint64_t>(now_.facts.size()));
+  overwrites_ = conflicts_;
+  parts_ = Parts(now_.views.rank_blocks(), now_.facts.size());
+  for (uint32_t cell = 0; cell < use.cells.size(); ++cell) {
+    const Facts facts = facts_of(cell);
+    const uint64_t written = uint64_t{1} << facts.shift;
+    const uint64_t reads = ((uint64_t{1} << kinds_of_facts()) - 2) << facts.shift;
+    for (uint32_t a = 0; a < actor_names_.size(); ++a) {
+      if ((use.cells[cell].reads & bit_of(a)) != 0) conflicts_[a][facts.word] |= written;
+      if ((use.cells[cell].writes & bit_of(a)) == 0) continue;
+      conflicts_[a][facts.word] |= reads;
+      overwrites_[a][facts.word] |= written;
+    }
+  }
+}
+
 // Of the location's stores, the oldest that somebody who accesses it and still runs can return, or
 // slip in before. Who never loads sees only where another store may follow.
 uint32_t MemoryModel::oldest_in_reach(uint32_t location) const {
-  const std::vector<Store>& stores = locations_[location].stores;
+  const std::span<const Store> stores = stores_of(location);
   const auto last = static_cast<uint32_t>(stores.size() - 1);
   const MemoryUse::Word use = assumed_.word(location);
   uint32_t oldest = last;
-  for (uint32_t a = 0; a < actors_.size(); ++a) {
-    if (actors_[a].retired || ((use.loads | use.stores) & bit_of(a)) == 0) continue;
+  for (uint32_t a = 0; a < now_.actors.size(); ++a) {
+    if (now_.actors[a].retired || ((use.loads | use.stores) & bit_of(a)) == 0) continue;
     uint32_t first = seen(a, location);
     if ((use.loads & bit_of(a)) == 0) {
       while (first < last && stores[first + 1].follows_read) ++first;
@@ -29,199 +68,235 @@ uint32_t MemoryModel::oldest_in_reach(uint32_t location) const {
 }
 
 void MemoryModel::forget_unseen() {
-  for (uint32_t l = 0; l < locations_.size(); ++l) {
-    Location& location = locations_[l];
-    if (location.stores.size() < 2) continue;
-    const uint32_t oldest = oldest_in_reach(l);
-    if (oldest == 0) continue;
+  uint32_t kept = 0;
+  for (uint32_t l = 0; l < now_.locations.size(); ++l) {
+    Location& location = now_.locations[l];
+    const uint32_t oldest = location.stores > 1 ? oldest_in_reach(l) : 0;
+    Store* const stores = &now_.stores[location.first];
     for (uint32_t i = 0; i < oldest; ++i) {
-      for (ViewId& message : location.stores[i].message) share(message, 0);
+      for (ViewId& message : stores[i].message) now_.views.share(message, 0);
     }
-    location.stores.erase(location.stores.begin(), location.stores.begin() + oldest);
-    location.first_rank += oldest;
+    location.stores -= oldest;
+    if (kept != location.first + oldest) {
+      std::copy_n(stores + oldest, location.stores, &now_.stores[kept]);
+    }
+    location.first = kept;
+    kept += location.stores;
+    if (oldest == 0) continue;
+    now_.first_ranks[l / Ranks::kLanes].lanes[l % Ranks::kLanes] +=
+        static_cast<int16_t>(oldest);
   }
+  now_.stores.resize(kept);
 }
 
-// An access to plain data matters as long as somebody who conflicts with it does not know of it.
-// Who writes must know all reads, and with one the write that it has read.
-bool MemoryModel::matters(uint32_t cell, const Access& access, bool write) const {
-  if (access.clock == 0) return false;
-  const MemoryUse::Cell use = assumed_.cell(cell);
-  const uint32_t* reads = &cells_[size_t{cell} * cell_words_ + kReads];
-  const bool read = std::any_of(reads, reads + actors_.size(), [](uint32_t at) { return at != 0; });
-  const uint64_t conflicting = !write ? use.writes : read ? use.reads : use.reads | use.writes;
-  for (uint32_t a = 0; a < actors_.size(); ++a) {
-    if (actors_[a].retired || (conflicting & bit_of(a)) == 0) continue;
-    if (!known(actors_[a].view, access)) return true;
-  }
-  return false;
-}
-
-// Which accesses to plain data matter: a bit for each cell's last write, and for each actor's read
-// of it.
-void MemoryModel::list_facts() {
-  facts_.clear();
-  const size_t kinds = 1 + actors_.size();
-  const size_t cells = cells_.size() / cell_words_;
-  matter_.assign((kinds * cells + 31) / 32, 0);
-  const auto list = [&](size_t bit, const Access& access) {
-    facts_.push_back({access, static_cast<uint32_t>(bit)});
-    matter_[bit / 32] |= 1u << bit % 32;
-  };
-  for (uint32_t c = 0; c < cells; ++c) {
-    const size_t at = size_t{c} * cell_words_;
-    const Access written{cells_[at + kWriter], cells_[at + kWritten]};
-    if (matters(c, written, true)) list(c * kinds, written);
-    for (uint32_t a = 0; a < actors_.size(); ++a) {
-      const Access read{a, cells_[at + kReads + a]};
-      if (matters(c, read, false)) list(c * kinds + 1 + a, read);
+void MemoryModel::list_matter() {
+  matter_.assign(parts_.fact_words, 0);
+  for (uint32_t a = 0; a < now_.actors.size(); ++a) {
+    if (now_.actors[a].retired) continue;
+    const uint64_t* const known = now_.views.facts(now_.actors[a].view);
+    for (size_t i = 0; i < matter_.size(); ++i) {
+      const uint64_t conflicts = conflicts_[a][i] | (overwrites_[a][i] & ~now_.read_since[i]);
+      matter_[i] |= now_.facts[i] & conflicts & ~known[i];
     }
   }
 }
 
-// By location, a byte each, how many stores are newer than what the view has seen; then which facts
-// it knows. What everybody has seen counts as the oldest store that is left.
 uint32_t MemoryModel::number_of(ViewId view) {
   uint32_t& number = view_numbers_[view];
-  if (number == kNoView) number = number_of(view, view);
+  if (number == kNone) number = number_of(view, view);
   return number;
 }
 
 // Of two views together.
 uint32_t MemoryModel::number_of(ViewId view, ViewId other) {
-  sequence_.assign(behind_words() + matter_.size(), 0);
-  for (uint32_t l = 0; l < locations_.size(); ++l) {
-    const Location& location = locations_[l];
-    if (location.stores.size() < 2) continue;
-    const uint32_t rank = std::max({words(view)[l], words(other)[l], location.first_rank});
-    const size_t behind = location.first_rank + location.stores.size() - 1 - rank;
-    if (behind > 127) throw std::length_error("too many old stores to a shared word");
-    sequence_[l / 4] |= static_cast<uint32_t>(behind) << 8 * (l % 4);
+  using Bytes = int8_t __attribute__((vector_size(Ranks::kLanes)));
+  const ViewPool& views = now_.views;
+  tuple_.resize(parts_.rank_words + parts_.fact_words);
+  for (size_t i = 0; i < parts_.rank_words; ++i) {
+    const Ranks ranks = ViewPool::later(views.ranks(view)[i], views.ranks(other)[i]);
+    const Ranks::Lanes beyond = ranks.lanes - now_.first_ranks[i].lanes;
+    const Bytes bytes = __builtin_convertvector(beyond & (beyond > 0), Bytes);
+    std::memcpy(&tuple_[i], &bytes, sizeof(bytes));
   }
-  for (const Fact& fact : facts_) {
-    if (!known(view, fact.access) && !known(other, fact.access)) continue;
-    sequence_[behind_words() + fact.bit / 32] |= 1u << fact.bit % 32;
+  for (size_t i = 0; i < parts_.fact_words; ++i) {
+    const uint64_t known = views.facts(view)[i] | views.facts(other)[i];
+    tuple_[parts_.rank_words + i] = known & matter_[i];
   }
-  return parts_.number_of(sequence_);
+  const size_t hint = view == other ? view : other;
+  const uint32_t number = parts_.views.number_of(tuple_.data(), hint);
+  if (number == parts_.stores_seen.size()) {
+    uint32_t seen = 0;
+    for (size_t i = 0; i < parts_.rank_words; ++i) seen += sum_of_bytes(tuple_[i]);
+    parts_.stores_seen.push_back(seen);
+  }
+  return number;
 }
 
-// What a store is to those who may still read it: its value, where it would be read out of scope,
-// and what they would take over.
-std::array<uint32_t, MemoryModel::kStoreWords> MemoryModel::summarise(const Store& store,
-                                                                      const MemoryUse::Word& use,
-                                                                      bool follows_read) {
-  std::array<uint32_t, kStoreWords> words;
-  words.fill(kNoView);
+// The value, and by whom it would be read out of scope.
+uint64_t MemoryModel::tag_of(const Store& store, const MemoryUse::Word& use,
+                             uint64_t readers) const {
   uint64_t tag = mix(store.value, 1);
-  for (uint32_t a = 0; a < actors_.size(); ++a) {
-    if (actors_[a].retired || (use.readers() & bit_of(a)) == 0) continue;
-    const uint32_t kin = kinship(a, store.writer);
-    for (uint32_t k = 0; k < kLevels; ++k) {
-      const uint32_t level = std::max(k, kin);
-      words[2 + level] = number_of(store.message[level]);
-      const bool mutual = reaches(static_cast<Scope>(k), kin) && reaches(store.scope, kin);
-      const bool race = scopes_required_ && store.age != 0 && !mutual;
-      if (race && (use.reads[k] & bit_of(a)) != 0) tag = mix(tag, a * kLevels + k + 1);
+  if (!scopes_required_ || store.age == 0) return tag;
+  for (uint32_t scope = 0; scope < kLevels; ++scope) {
+    uint64_t racing = 0;
+    for (uint32_t kin = 0; kin < kLevels; ++kin) {
+      const bool mutual = scope >= kin && reaches(store.scope, kin);
+      if (!mutual) racing |= readers & use.reads[scope] & kin_[store.writer][kin];
     }
+    if (racing != 0) tag = mix(tag, racing * kLevels + scope);
   }
-  words[0] = static_cast<uint32_t>(tag);
-  words[1] = static_cast<uint32_t>(tag >> 32) << 1 | static_cast<uint32_t>(follows_read);
-  return words;
+  return tag;
+}
+
+// How many stores a view has not seen, of those that somebody may still read.
+uint32_t MemoryModel::behind(uint32_t view) const {
+  const size_t stores = now_.stores.size() - now_.locations.size();
+  return static_cast<uint32_t>(stores) - parts_.stores_seen[view];
+}
+
+// What its stores are to those who may still read them: their tags, and what is taken over.
+uint32_t MemoryModel::number_of_stores(uint32_t location, uint64_t running, Extent& extent) {
+  const std::span<const Store> stores = stores_of(location);
+  const MemoryUse::Word use = assumed_.word(location);
+  const uint64_t readers = use.readers() & running;
+  uint32_t number = kNone;
+  for (size_t i = 0; i < stores.size(); ++i) {
+    const Store& store = stores[i];
+    std::array<uint64_t, kLevels> told;
+    uint64_t near = 0;
+    for (uint32_t level = 0; level < kLevels; ++level) {
+      near |= readers & kin_[store.writer][level];
+      told[level] = near != 0 ? number_of(store.message[level]) : kNone;
+    }
+    extent.add(location, near != 0 ? behind(number_of(store.message[kLevels - 1])) + 1 : 1);
+    const uint64_t follows = i > 0 && store.follows_read ? 1 : 0;
+    const std::array<uint64_t, kStoreWords> tuple{number | told[0] << 32,
+                                                  tag_of(store, use, readers) << 1 | follows,
+                                                  told[1] | told[2] << 32};
+    number = parts_.stores.number_of(tuple.data(), 4 * location + (first_rank(location) + i) % 4);
+  }
+  return number;
+}
+
+uint32_t MemoryModel::number_of_eyes(const Actor& actor) {
+  std::array<uint32_t, 2 * kEyesWords> eyes{number_of(actor.view)};
+  for (uint32_t kin = 0; kin < kLevels; ++kin) {
+    eyes[1 + kin] = number_of(actor.released[kin]);
+    // A fence adds it to what is known.
+    const ViewId pending = actor.pending[kin];
+    eyes[1 + kLevels + kin] = pending == 0 ? eyes[0] : number_of(actor.view, pending);
+  }
+  std::array<uint64_t, kEyesWords> tuple;
+  for (size_t i = 0; i < kEyesWords; ++i) tuple[i] = word_at(eyes.data(), i);
+  return parts_.eyes.number_of(tuple.data(), static_cast<size_t>(&actor - now_.actors.data()));
+}
+
+void MemoryModel::count_stores(std::vector<uint32_t>& words) const {
+  words.assign(2 * parts_.rank_words, 0);
+  for (uint32_t l = 0; l < now_.locations.size(); ++l) {
+    const uint32_t stores = now_.locations[l].stores;
+    if (stores > kMaxStores) throw std::length_error("too many old stores to a shared word");
+    words[l / 4] |= stores << 8 * (l % 4);
+  }
 }
 
 void MemoryModel::summarise(Summary& summary) {
+  if (summary.version == now_.version) return;
   // Words that nobody has accessed yet have what was there before the run, too.
-  for (uint32_t l = 0; l < locations_.size(); ++l) {
-    if (locations_[l].stores.empty()) location(address_of_[l], bytes_of_[l]);
+  for (uint32_t l = 0; l < now_.locations.size(); ++l) {
+    if (now_.locations[l].stores == 0) location(address_of(l), bytes_of_[l]);
   }
   forget_unseen();
-  list_facts();
-  view_numbers_.assign(owners_.size(), kNoView);
+  list_matter();
+  view_numbers_.assign(now_.views.size(), kNone);
   std::vector<uint32_t>& words = summary.words;
-  words.clear();
-  words.push_back(parts_.number_of(matter_));
-  for (const Actor& actor : actors_) {
-    if (actor.retired) {
-      words.push_back(kNoView);
-      continue;
-    }
-    std::array<uint32_t, kEyes> eyes{number_of(actor.view)};
-    for (uint32_t kin = 0; kin < kLevels; ++kin) {
-      eyes[1 + kin] = number_of(actor.released[kin]);
-      // A fence adds it to what is known.
-      const ViewId pending = actor.pending[kin];
-      eyes[1 + kLevels + kin] = pending == 0 ? eyes[0] : number_of(actor.view, pending);
-    }
-    words.push_back(parts_.number_of(eyes));
+  count_stores(words);
+  words.push_back(parts_.facts.number_of(matter_.data()));
+  summary.extent = {};
+  uint64_t running = 0;
+  for (uint32_t a = 0; a < now_.actors.size(); ++a) {
+    const Actor& actor = now_.actors[a];
+    if (!actor.retired) running |= bit_of(a);
+    words.push_back(actor.retired ? kNone : number_of_eyes(actor));
+    if (!actor.retired) summary.extent.add(Extent::kFields - 1 - a, behind(number_of(actor.view)));
   }
-  for (uint32_t l = 0; l < locations_.size(); ++l) {
-    const std::vector<Store>& stores = locations_[l].stores;
-    const MemoryUse::Word use = assumed_.word(l);
-    stores_.clear();
-    for (size_t i = stores.size(); i-- > 0;) {
-      const auto store = summarise(stores[i], use, i > 0 && stores[i].follows_read);
-      stores_.insert(stores_.end(), store.begin(), store.end());
-    }
-    words.push_back(parts_.number_of(stores_));
+  for (uint32_t l = 0; l < now_.locations.size(); ++l) {
+    words.push_back(number_of_stores(l, running, summary.extent));
   }
+  summary.version = now_.version;
 }
 
 uint64_t MemoryModel::Summary::digest() const {
   return digest_bytes(words.data(), words.size() * sizeof(words[0]));
 }
 
-// Whether view `less` knows nothing that `more` does not, as far as it matters.
-bool MemoryModel::within(uint32_t less, uint32_t more, std::span<const uint32_t> matter) const {
+// Whether view `less` knows nothing that `more` does not, as far as it matters. Of each location
+// the first memory may have older stores before those of the second one.
+bool MemoryModel::within(uint32_t less, uint32_t more, const Pair& memories) const {
   if (less == more) return true;
-  if (less == kNoView || more == kNoView) return false;
-  const std::span<const uint32_t> a = parts_.at(less);
-  const std::span<const uint32_t> b = parts_.at(more);
-  constexpr uint32_t kTops = 0x80808080;  // of bytes below 128: borrowed from where one is less
-  for (size_t i = 0; i < behind_words(); ++i) {
-    if ((((a[i] | kTops) - b[i]) & kTops) != kTops) return false;
+  if (less == kNone || more == kNone) return false;
+  const uint64_t* const a = parts_.views.at(less);
+  const uint64_t* const b = parts_.views.at(more);
+  for (size_t i = 0; i < parts_.rank_words; ++i) {
+    const uint64_t older = word_at(memories.one, i) - word_at(memories.other, i);
+    if (((((b[i] + older) | kTops) - a[i]) & kTops) != kTops) return false;
   }
-  const size_t words = std::min(a.size() - behind_words(), matter.size());
-  for (size_t i = 0; i < words; ++i) {
-    const uint32_t known = behind_words() + i < b.size() ? b[behind_words() + i] : 0;
-    if ((a[behind_words() + i] & matter[i] & ~known) != 0) return false;
+  for (size_t i = 0; i < parts_.fact_words; ++i) {
+    const size_t at = parts_.rank_words + i;
+    if ((a[at] & memories.matter[i] & ~b[at]) != 0) return false;
   }
   return true;
 }
 
 bool MemoryModel::covers(std::span<const uint32_t> one, std::span<const uint32_t> other) const {
   if (one.size() != other.size()) return false;
-  const std::span<const uint32_t> matter = parts_.at(other[0]);
-  const std::span<const uint32_t> matter_here = parts_.at(one[0]);
-  for (size_t i = 0; i < matter.size(); ++i) {
-    if ((matter[i] & ~(i < matter_here.size() ? matter_here[i] : 0)) != 0) return false;
+  for (size_t i = 0; i < parts_.rank_words; ++i) {
+    const uint64_t stores = word_at(one.data(), i) | kTops;
+    if (((stores - word_at(other.data(), i)) & kTops) != kTops) return false;
   }
-  for (size_t i = 1; i < one.size(); ++i) {
-    if (one[i] == other[i]) continue;
-    if (one[i] == kNoView || other[i] == kNoView) return false;
-    const auto a = parts_.at(one[i]);
-    const auto b = parts_.at(other[i]);
-    if (i > actors_.size() ? !covers_word(a, b, matter) : !covers_eyes(a, b, matter)) return false;
+  size_t at = 2 * parts_.rank_words;
+  const uint64_t* const matter_here = parts_.facts.at(one[at]);
+  const Pair memories{one.data(), other.data(), parts_.facts.at(other[at])};
+  for (size_t i = 0; i < parts_.fact_words; ++i) {
+    if ((memories.matter[i] & ~matter_here[i]) != 0) return false;
+  }
+  const size_t words = ++at + actor_names_.size();
+  for (; at < words; ++at) {
+    if (one[at] != other[at] && !covers_eyes(one[at], other[at], memories)) return false;
+  }
+  for (; at < one.size(); ++at) {
+    if (!covers_stores(one[at], other[at], memories)) return false;
   }
   return true;
 }
 
-bool MemoryModel::covers_eyes(std::span<const uint32_t> one, std::span<const uint32_t> other,
-                              std::span<const uint32_t> matter) const {
-  for (size_t i = 0; i < kEyes; ++i) {
-    if (!within(one[i], other[i], matter)) return false;
+bool MemoryModel::covers_eyes(uint32_t one, uint32_t other, const Pair& memories) const {
+  if (one == kNone || other == kNone) return false;
+  const uint64_t* const a = parts_.eyes.at(one);
+  const uint64_t* const b = parts_.eyes.at(other);
+  for (size_t i = 0; i < kEyesWords; ++i) {
+    if (!within(static_cast<uint32_t>(a[i]), static_cast<uint32_t>(b[i]), memories) ||
+        !within(static_cast<uint32_t>(a[i] >> 32), static_cast<uint32_t>(b[i] >> 32), memories)) {
+      return false;
+    }
   }
   return true;
 }
 
 // The other's stores are the newest of ours. Nobody slips in before its oldest one.
-bool MemoryModel::covers_word(std::span<const uint32_t> one, std::span<const uint32_t> other,
-                              std::span<const uint32_t> matter) const {
-  if (one.size() < other.size()) return false;
-  for (size_t at = 0; at < other.size(); at += kStoreWords) {
-    const uint32_t any = at + kStoreWords == other.size() ? 1 : 0;
-    if (one[at] != other[at] || (one[at + 1] | any) != (other[at + 1] | any)) return false;
-    for (size_t i = at + 2; i < at + kStoreWords; ++i) {
-      if (!within(one[i], other[i], matter)) return false;
+bool MemoryModel::covers_stores(uint32_t one, uint32_t other, const Pair& memories) const {
+  while (one != other && other != kNone) {
+    const uint64_t* const a = parts_.stores.at(one);
+    const uint64_t* const b = parts_.stores.at(other);
+    const uint64_t halves[][2] = {{a[0] >> 32, b[0] >> 32},
+                                  {a[2] & kNone, b[2] & kNone},
+                                  {a[2] >> 32, b[2] >> 32}};
+    one = static_cast<uint32_t>(a[0]);
+    other = static_cast<uint32_t>(b[0]);
+    const uint64_t any = other == kNone ? 1 : 0;
+    if ((a[1] | any) != (b[1] | any)) return false;
+    for (const auto& [less, more] : halves) {
+      if (!within(static_cast<uint32_t>(less), static_cast<uint32_t>(more), memories)) return false;
     }
   }
   return true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which moves there are.
 #include <algorithm>
+#include <bit>
 
 #include <ringer/sim/explore/execution.hpp>
 
@@ -65,15 +66,18 @@ const std::vector<Move>& Execution::read_moves(bool oldest_first) {
   return moves_;
 }
 
+bool Execution::any_news(const Actor& actor, uint32_t since) const {
+  return std::any_of(actor.watches, actor.watches + actor.watched, [&](uint32_t location) {
+    return memory_.youngest(location) > since;
+  });
+}
+
 // Who has been parked is interested in younger stores only: what was there is what he has left.
 void Execution::list_reads(uint32_t actor, std::vector<Move>& moves) {
   Actor& a = actors_[actor];
   uint32_t age = 0;
   if (a.parked != Parked::no) {
-    const bool news = std::any_of(a.watches, a.watches + a.watched, [&](uint32_t location) {
-      return memory_.younger_than(location, a.parked_at) != 0;
-    });
-    if (!news) return;
+    if (!any_news(a, a.parked_at)) return;
     age = a.parked_at;
   }
   list_outcomes(actor, age, moves);
@@ -125,58 +129,82 @@ void Execution::list_outcomes(uint32_t actor, uint32_t age, std::vector<Move>& m
 // An await's outcomes are the ways through its look that find what it waits for. Its loads are one
 // step: when the last of them can be made, so can those before it.
 void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) {
+  if (relist_looks(actor, age, moves)) return;
   glance_.choices.clear();
   glance_.options.clear();
+  glance_.recording = false;
+  Actor& a = actors_[actor];
   uint32_t found = 0;
   bool first = true;
   bool newest = false;  // what the first look sees is enough
+  a.listed = 0;
   do {
-    const bool finds = glance(actor, false);
+    const MemoryModel::Eyes eyes = memory_.hold(actor);
+    const bool finds = look(actor);
+    memory_.put_back(actor, eyes);
     newest = first ? finds : newest;
     first = false;
     if (!finds) continue;
-    if (age == 0 || glance_.youngest > age) moves.push_back({actor, found});
+    if (age == 0 || glance_.youngest > age) {
+      moves.push_back({actor, found});
+      a.listed |= uint64_t{1} << std::min(found, Actor::kListed);
+    }
     ++found;
-  } while (next_glance());
+  } while (next_look());
+  memory_.forgive();  // what was only tried
   // Also of what the actor has deferred: it may have been there, and be gone.
-  if (!newest && found > 0) moves.push_back({actor, Move::kMiss});
+  const bool miss = !newest && found > 0;
+  if (miss) moves.push_back({actor, Move::kMiss});
+  a.listed |= static_cast<uint64_t>(miss) << Actor::kListed;
+  a.listed_at = found < Actor::kListed ? memory_.stores_made() : Actor::kNever;
+  a.listed_age = age;
+}
+
+// Where nobody has stored since to what an actor looks at, its outcomes are what they were.
+bool Execution::relist_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) const {
+  const Actor& a = actors_[actor];
+  if (a.listed_at == Actor::kNever || a.listed_age != age || any_news(a, a.listed_at)) return false;
+  for (uint64_t left = a.listed; left != 0; left &= left - 1) {
+    const auto outcome = static_cast<uint32_t>(std::countr_zero(left));
+    moves.push_back({actor, outcome == Actor::kListed ? Move::kMiss : outcome});
+  }
+  return true;
 }
 
 void Execution::perform_look(uint32_t actor, uint32_t outcome) {
   glance_.choices.clear();
   glance_.options.clear();
-  if (outcome == Move::kMiss) {
-    glance(actor, true);
-    return;
+  glance_.recording = true;
+  actors_[actor].listed_at = Actor::kNever;  // it knows more now
+  for (;;) {
+    glance_.loads.clear();
+    const MemoryModel::Eyes eyes = memory_.hold(actor);
+    const bool finds = look(actor);
+    if (outcome == Move::kMiss || (finds && outcome-- == 0)) {
+      memory_.let_go(eyes);
+      break;
+    }
+    memory_.put_back(actor, eyes);
+    memory_.forgive();
+    if (!next_look()) return fail("an await's outcome is lost");
   }
-  do {
-    if (glance(actor, false) && outcome-- == 0) break;
-  } while (next_glance());
-  if (!glance(actor, true)) fail("an await's outcome is lost");
+  for (const Glance::Load& load : glance_.loads) tell(actor, load.request, load.choice, load.value);
 }
 
 // Runs the look along glance_.choices and, beyond them, the newest stores.
-bool Execution::glance(uint32_t actor, bool commit) {
+bool Execution::look(uint32_t actor) {
   const Request& next = actors_[actor].next;
-  const MemoryModel::Eyes eyes = memory_.hold(actor);
   glance_.at = 0;
   glance_.youngest = 0;
-  glance_.committed = commit;
   glancing_ = true;
   const bool found = next.look(next.context);
   glancing_ = false;
   stack_ran(actor);
-  if (commit) {
-    memory_.let_go(eyes);
-  } else {
-    memory_.put_back(actor, eyes);
-    memory_.forgive();  // what was only tried
-  }
   return found;
 }
 
 // The last load that could return something else does so.
-bool Execution::next_glance() {
+bool Execution::next_look() {
   glance_.choices.resize(glance_.at);
   while (!glance_.choices.empty()) {
     if (++glance_.choices.back() < glance_.options[glance_.choices.size() - 1]) return true;
@@ -185,8 +213,7 @@ bool Execution::next_glance() {
   return false;
 }
 
-uint64_t Execution::load_at_glance(uint32_t actor, const Request& asked) {
-  Request request = asked;
+uint64_t Execution::load_at_glance(uint32_t actor, Request& request) {
   prepare(request);
   watch(actors_[actor], request.location);
   const size_t at = glance_.at++;
@@ -197,7 +224,7 @@ uint64_t Execution::load_at_glance(uint32_t actor, const Request& asked) {
   glance_.youngest = std::max(glance_.youngest, memory_.age_of_load(request.location, choice));
   const uint64_t value =
       memory_.load(actor, request.location, choice, request.scope, request.order);
-  if (glance_.committed) tell(actor, request, choice, value);
+  if (glance_.recording) glance_.loads.push_back({request, choice, value});
   return value;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -181,6 +182,13 @@ class Execution {
     Parked parked = Parked::no;
     uint32_t parked_at = 0;  // stores made by then
     uint64_t result = 0;
+    // Of a wait, when its outcomes were listed last, in stores made; for stores younger than what;
+    // and which ones there were.
+    static constexpr uint32_t kNever = ~uint32_t{0};
+    static constexpr uint32_t kListed = 63;  // outcomes; the last bit is kMiss
+    uint32_t listed_at = kNever;
+    uint32_t listed_age = 0;
+    uint64_t listed = 0;
     uint32_t watched = 0;  // locations that its next access reads
     uint32_t watches[kMaxWatched] = {};
     uint64_t stack = 0;  // digest
@@ -193,7 +201,13 @@ class Execution {
     std::vector<uint32_t> options;
     size_t at = 0;
     uint32_t youngest = 0;  // age of the youngest store read
-    bool committed = false;
+    struct Load {
+      Request request;
+      uint32_t choice;
+      uint64_t value;
+    };
+    bool recording = false;
+    std::vector<Load> loads;
   };
 
   // On an actor's stack.
@@ -217,9 +231,10 @@ class Execution {
   void prepare(Request& request);
   void list_outcomes(uint32_t actor, uint32_t age, std::vector<Move>& moves);
   void list_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves);
-  bool glance(uint32_t actor, bool commit);
-  bool next_glance();
-  uint64_t load_at_glance(uint32_t actor, const Request& request);
+  bool relist_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) const;
+  bool look(uint32_t actor);
+  bool next_look();
+  uint64_t load_at_glance(uint32_t actor, Request& request);
   bool list_pending_store();
   void list_reads(uint32_t actor, std::vector<Move>& moves);
   bool is_held_back(uint32_t actor) const {
@@ -227,6 +242,7 @@ class Execution {
   }
   void require_alike(uint32_t actor) const;
   bool others_store(uint32_t actor) const;
+  bool any_news(const Actor& actor, uint32_t since) const;
   void watch(Actor& actor, uint32_t location);
   void perform(uint32_t actor, uint32_t outcome);
   void look_for_race();
@@ -253,6 +269,7 @@ class Execution {
   uint64_t runs_ = 0;
   Glance glance_;
   bool glancing_ = false;
+  std::optional<uint64_t> program_digest_;  // since anybody has moved
   std::vector<std::string>* trace_ = nullptr;
 };
 

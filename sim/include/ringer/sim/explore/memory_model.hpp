@@ -10,16 +10,19 @@
 // consistency, accesses of mixed sizes.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include <ringer/memory_order.hpp>
 #include <ringer/sim/explore/memory_use.hpp>
-#include <ringer/sim/explore/sequence_table.hpp>
+#include <ringer/sim/explore/numbering.hpp>
+#include <ringer/sim/explore/tuple_table.hpp>
+#include <ringer/sim/explore/view_pool.hpp>
 
 namespace ringer::sim {
 
@@ -52,7 +55,8 @@ class MemoryModel {
     std::string name;
     Place place;
   };
-  /// At most `max_locations` different words; std::length_error for one more.
+  static constexpr uint32_t kMaxActors = 62;
+  /// At most `max_locations` different words; std::length_error for one more, or for more actors.
   MemoryModel(const std::vector<ActorFacts>& actors, uint32_t max_locations);
 
   /// From now on, who reads what another one has stored is a race unless the scopes of both reach.
@@ -64,7 +68,9 @@ class MemoryModel {
 
   /// Forgets all stores and views; names and numbers of locations stay.
   void reset();
-  const void* address_of(uint32_t location) const { return address_of_[location]; }
+  const void* address_of(uint32_t location) const {
+    return reinterpret_cast<const void*>(static_cast<uintptr_t>(location_at_.key(location)));
+  }
   /// The number of the word of `bytes` at `at`. Before all stores, its value is what stands there.
   uint32_t location(const void* at, uint32_t bytes);
 
@@ -88,10 +94,12 @@ class MemoryModel {
 
   /// Stores are counted as they are made: the age of one is the count then. That of the one which a
   /// load or an update with this choice would read.
-  uint32_t stores_made() const { return stores_made_; }
+  uint32_t stores_made() const { return now_.stores_made; }
   uint32_t age_of_load(uint32_t location, uint32_t choice) const;
   uint32_t age_of_update(uint32_t actor, uint32_t location, uint32_t choice,
                          const Update& update) const;
+  /// Age of the youngest store to the location.
+  uint32_t youngest(uint32_t location) const { return now_.locations[location].youngest; }
   /// A digest of which stores to the location are younger than `age`; 0 if none is.
   uint64_t younger_than(uint32_t location, uint32_t age) const;
 
@@ -101,18 +109,38 @@ class MemoryModel {
   void put_back(uint32_t actor, const Eyes& eyes);
   void let_go(const Eyes& eyes);
   /// `actor` has ended: nobody looks through its eyes any more.
-  void retire(uint32_t actor) { actors_[actor].retired = true; }
+  void retire(uint32_t actor) {
+    changed();
+    now_.actors[actor].retired = true;
+  }
 
   /// What the last store in the location's order has left there.
-  uint64_t final_value(uint32_t location) const { return locations_[location].stores.back().value; }
+  uint64_t final_value(uint32_t location) const { return stores_of(location).back().value; }
 
-  /// Who has accessed what since the model was made; for actors below 64.
+  /// Who has accessed what since the model was made.
   const MemoryUse& use() const { return use_; }
   /// From now on nobody is expected to access what `use` does not say. When somebody has done so,
   /// use() has grown, and digests since then may have been equal for memories that are not.
-  void assume(const MemoryUse& use) { assumed_ = use; }
+  void assume(const MemoryUse& use);
   const MemoryUse& assumed() const { return assumed_; }
 
+  /// How much is not known: a memory that covers another one has no less in any field.
+  struct Extent {
+    using Fields = int8_t __attribute__((vector_size(16)));
+    static constexpr uint32_t kFields = 16;
+    Fields fields{};
+
+    void add(uint32_t field, uint32_t much) {
+      const auto before = static_cast<uint32_t>(fields[field % kFields]);
+      fields[field % kFields] = static_cast<int8_t>(std::min(before + much, 127u));
+    }
+    bool may_cover(const Extent& other) const {
+      const Fields less = fields < other.fields;
+      uint64_t halves[2];
+      std::memcpy(halves, &less, sizeof(halves));
+      return (halves[0] | halves[1]) == 0;
+    }
+  };
   /// All that counts for what can follow, as long as what was assumed holds.
   struct Summary;
   void summarise(Summary& summary);
@@ -127,95 +155,120 @@ class MemoryModel {
 
  private:
   static constexpr uint32_t kLevels = 3;  // of kinship: same block, same GPU, neither
-  using ViewId = uint32_t;                // of the pool; 0 knows nothing
+  using ViewId = ViewPool::Id;
 
-  // A view is what one knows: by location the rank of the newest store seen of it, then by actor
-  // how far its past is known. Views are shared and written only while they have one owner.
   struct Store {
     uint64_t value = 0;
-    uint32_t writer = 0;
-    Scope scope = Scope::sys;
     uint32_t age = 0;                       // stores made by then, itself included
-    bool follows_read = false;              // of a read-modify-write: nothing may come in between
     std::array<ViewId, kLevels> message{};  // released to readers of that kinship
+    uint16_t writer = 0;
+    Scope scope = Scope::sys;
+    bool follows_read = false;  // of a read-modify-write: nothing may come in between
   };
   struct Location {
-    uint32_t first_rank = 0;  // of stores[0]; older ones can be seen by nobody
-    std::vector<Store> stores;
+    uint32_t first = 0;  // of its stores, in the order of their ranks
+    uint32_t stores = 0;
+    uint32_t youngest = 0;  // age
   };
   struct Actor {
-    uint32_t clock = 1;
     bool retired = false;
     ViewId view = 0;
     std::array<ViewId, kLevels> released{};  // by the last release fence that reaches so far
     std::array<ViewId, kLevels> pending{};   // read relaxed: an acquire fence that reaches takes it
   };
-  struct Access {
-    uint32_t actor;
-    uint32_t clock;  // 0: never
-    bool operator==(const Access&) const = default;
-  };
-  // A cell of plain data is its last writer, when that was, and by actor the last read since then.
-  static constexpr uint32_t kWriter = 0;
-  static constexpr uint32_t kWritten = 1;
-  static constexpr uint32_t kReads = 2;
 
-  uint32_t kinship(uint32_t a, uint32_t b) const { return kinship_[a * actors_.size() + b]; }
+  uint32_t kinship(uint32_t a, uint32_t b) const { return kinship_[a * actor_names_.size() + b]; }
   static bool reaches(Scope scope, uint32_t kinship) {
     return static_cast<uint32_t>(scope) >= kinship;
   }
   static bool acquires(Order order) { return order == Order::acquire || order == Order::acq_rel; }
   static bool releases(Order order) { return order == Order::release || order == Order::acq_rel; }
 
-  const uint32_t* words(ViewId view) const { return &views_[size_t{view} * view_words_]; }
+  std::span<const Store> stores_of(uint32_t location) const {
+    const Location& l = now_.locations[location];
+    return {now_.stores.data() + l.first, l.stores};
+  }
+  // Of the oldest store there is; older ones can be seen by nobody.
+  uint32_t first_rank(uint32_t location) const {
+    const Ranks& block = now_.first_ranks[location / Ranks::kLanes];
+    return static_cast<uint32_t>(block.lanes[location % Ranks::kLanes]);
+  }
   uint32_t seen(uint32_t actor, uint32_t location) const {
-    const uint32_t rank = words(actors_[actor].view)[location];
-    const uint32_t first = locations_[location].first_rank;
+    const uint32_t rank = now_.views.rank(now_.actors[actor].view, location);
+    const uint32_t first = first_rank(location);
     return rank < first ? 0 : rank - first;
   }
-  static uint64_t bit_of(uint32_t actor) { return actor < 64 ? uint64_t{1} << actor : 0; }
-  bool known(ViewId view, const Access& access) const {
-    return words(view)[max_locations_ + access.actor] >= access.clock;
-  }
+  void changed() { now_.version = ++versions_; }
+  static uint64_t bit_of(uint32_t actor) { return uint64_t{1} << actor; }
   void check_alone(const void* at, uint32_t bytes) const;
-  ViewId new_view();
-  uint32_t* own(ViewId& view);  // to write to it
-  void share(ViewId& to, ViewId from);
-  void join(ViewId& into, ViewId from);
 
   void take(uint32_t actor, uint32_t location, uint32_t index, Scope scope, bool acquire);
   void see(uint32_t actor, uint32_t location, uint32_t index);
+  void add_store(uint32_t location, uint32_t index, const Store& store);
   void insert(uint32_t actor, uint32_t location, uint32_t index, uint64_t value, Scope scope,
               bool release, const Store* read);
   uint32_t nth_candidate(uint32_t actor, uint32_t location, const Update& update,
                          uint32_t choice) const;
+
+  // memory_data.cpp
+  // A fact is that a cell was written last, or has been read since by an actor: so many bits of a
+  // word for each cell.
+  struct Facts {
+    uint32_t word;
+    uint32_t shift;
+  };
+  uint32_t kinds_of_facts() const { return 1 + static_cast<uint32_t>(actor_names_.size()); }
+  Facts facts_of(uint32_t cell) const {
+    const uint32_t cells_per_word = 64 / kinds_of_facts();
+    return {cell / cells_per_word, cell % cells_per_word * kinds_of_facts()};
+  }
+  void hold_cells(uint32_t cells);
   template <class F>
   void for_each_cell(const void* at, uint64_t bytes, F&& f);
   void report(uint32_t actor, uint32_t other, uint32_t cell, const char* what);
 
   // memory_summary.cpp
-  static constexpr uint32_t kNoView = ~uint32_t{0};
+  // Parts of summaries, by their numbers. What the tuples are: of a view, by location a byte, how
+  // far beyond the oldest store it has seen, then the facts that it knows; of an actor, its views;
+  // of a location's stores, the newest one and the number of those before it.
+  static constexpr uint32_t kNone = ~uint32_t{0};
   static constexpr size_t kEyes = 1 + 2 * kLevels;
-  static constexpr size_t kStoreWords = 2 + kLevels;
-  // An access to plain data of which not everybody knows who should.
-  struct Fact {
-    Access access;
-    uint32_t bit;
+  static constexpr size_t kEyesWords = (kEyes + 1) / 2;
+  static constexpr size_t kStoreWords = 3;
+  struct Parts {
+    explicit Parts(size_t rank_words, size_t fact_words)
+        : rank_words(rank_words),
+          fact_words(fact_words),
+          facts(fact_words),
+          views(rank_words + fact_words) {}
+
+    size_t rank_words;
+    size_t fact_words;
+    TupleTable facts;
+    TupleTable views;
+    TupleTable eyes{kEyesWords};
+    TupleTable stores{kStoreWords};
+    std::vector<uint32_t> stores_seen;  // by view: beyond the oldest ones, of all locations
   };
-  size_t behind_words() const { return (max_locations_ + 3) / 4; }
+  // Two summaries under comparison, and what matters in the second one.
+  struct Pair {
+    const uint32_t* one;
+    const uint32_t* other;
+    const uint64_t* matter;
+  };
   void forget_unseen();
   uint32_t oldest_in_reach(uint32_t location) const;
-  void list_facts();
-  bool matters(uint32_t cell, const Access& access, bool write) const;
+  void list_matter();
+  void count_stores(std::vector<uint32_t>& words) const;
   uint32_t number_of(ViewId view);
   uint32_t number_of(ViewId view, ViewId other);
-  std::array<uint32_t, kStoreWords> summarise(const Store& store, const MemoryUse::Word& use,
-                                              bool follows_read);
-  bool within(uint32_t less, uint32_t more, std::span<const uint32_t> matter) const;
-  bool covers_eyes(std::span<const uint32_t> one, std::span<const uint32_t> other,
-                   std::span<const uint32_t> matter) const;
-  bool covers_word(std::span<const uint32_t> one, std::span<const uint32_t> other,
-                   std::span<const uint32_t> matter) const;
+  uint32_t number_of_eyes(const Actor& actor);
+  uint32_t behind(uint32_t view) const;
+  uint32_t number_of_stores(uint32_t location, uint64_t running, Extent& extent);
+  uint64_t tag_of(const Store& store, const MemoryUse::Word& use, uint64_t readers) const;
+  bool within(uint32_t less, uint32_t more, const Pair& memories) const;
+  bool covers_eyes(uint32_t one, uint32_t other, const Pair& memories) const;
+  bool covers_stores(uint32_t one, uint32_t other, const Pair& memories) const;
 
   struct Region {
     uintptr_t at;
@@ -225,60 +278,67 @@ class MemoryModel {
   // Of the program.
   std::vector<std::string> actor_names_;
   std::vector<uint32_t> kinship_;
+  std::vector<std::array<uint64_t, kLevels>> kin_;  // by actor, who is so near
   std::vector<Region> regions_;
-  std::unordered_map<const void*, uint32_t> location_index_;
-  std::vector<const void*> address_of_;  // by location
+  Numbering location_at_;  // addresses
   std::vector<uint32_t> bytes_of_;
   bool scopes_required_ = false;
-  std::unordered_map<uint64_t, uint32_t> cell_index_;
-  std::vector<uint64_t> cell_at_;
+  Numbering cell_at_;  // addresses in cells
   uint32_t max_locations_;
-  uint32_t view_words_;
-  uint32_t cell_words_;
   MemoryUse use_;
   MemoryUse assumed_;
+  // As assumed, by actor: the facts that it must know of before it may do what it does; and those
+  // only where nobody has read what was written.
+  std::vector<std::vector<uint64_t>> conflicts_;
+  std::vector<std::vector<uint64_t>> overwrites_;
   // Of the execution.
-  std::vector<uint32_t> views_;   // view_words_ each
-  std::vector<uint32_t> owners_;  // of each view; 0: free
-  std::vector<ViewId> free_views_;
-  std::vector<Actor> actors_;
-  std::vector<Location> locations_;
-  uint32_t stores_made_ = 0;
-  std::vector<uint32_t> cells_;  // cell_words_ each
+  struct Contents {
+    explicit Contents(uint32_t max_locations) : views(max_locations) {}
+
+    ViewPool views;
+    std::vector<Actor> actors;
+    std::vector<Location> locations;
+    std::vector<Ranks> first_ranks;
+    std::vector<Store> stores;  // of all locations
+    uint32_t stores_made = 0;
+    uint64_t version = 0;  // what has the same is the same
+    // Of plain data: by cell, who has written it last; facts there are; and the write in each cell
+    // that has been read since then.
+    std::vector<uint32_t> writers;
+    std::vector<uint64_t> facts;
+    std::vector<uint64_t> read_since;
+  };
+  Contents now_;
+  uint64_t versions_ = 0;
   std::string race_;
-  // Of the summary under way.
-  std::vector<Fact> facts_;
-  std::vector<uint32_t> matter_;        // a bit for each
+  // Of summaries.
+  Parts parts_{0, 0};
+  std::vector<uint64_t> matter_;        // the facts of which not everybody knows who should
   std::vector<uint32_t> view_numbers_;  // by view
-  std::vector<uint32_t> sequence_;      // a view
-  std::vector<uint32_t> stores_;        // of a location
-  SequenceTable parts_;                 // of summaries
+  std::vector<uint64_t> tuple_;         // a view
 };
 
-/// Numbers of parts, which mean the same as long as the model is there: which accesses to plain
-/// data matter; by actor, what he knows; by location, what its stores are to their readers, the
-/// newest first.
+/// By location, a byte each, how many stores there are; then numbers of parts, which mean the same
+/// until something else is assumed: which accesses to plain data matter; by actor, what he knows;
+/// by location, what its stores are to their readers.
 struct MemoryModel::Summary {
   std::vector<uint32_t> words;
+  Extent extent;
+  uint64_t version = 0;  // of what it is about
 
   /// Equal for memories that nobody can tell apart from here on, up to collisions of 64 bits.
   uint64_t digest() const;
 };
 
 struct MemoryModel::Eyes {
+  uint64_t version;
   ViewId view;
   std::array<ViewId, kLevels> pending;
 };
 
 /// A memory between two steps.
 struct MemoryModel::State {
-  std::vector<uint32_t> views;
-  std::vector<uint32_t> owners;
-  std::vector<ViewId> free_views;
-  std::vector<Actor> actors;
-  std::vector<Location> locations;
-  uint32_t stores_made = 0;
-  std::vector<uint32_t> cells;
+  Contents contents{0};
 };
 
 }  // namespace ringer::sim

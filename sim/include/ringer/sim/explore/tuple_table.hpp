@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Numbers for tuples of words: states in the millions are made of the same few parts.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace ringer::sim {
+
+/// Equal tuples have the same number, as long as the table is there. Open addressing, at most half
+/// full; each slot has its tuple beside it.
+class TupleTable {
+ public:
+  /// For tuples of so many words.
+  explicit TupleTable(size_t words) : words_(words) {}
+
+  /// What has been asked for last with the same `hint`, a small number, is found at once.
+  uint32_t number_of(const uint64_t* tuple, size_t hint) {
+    const size_t width = words_ + 1;
+    if ((hint + 1) * width > recent_.size()) recent_.resize((hint + 1) * width);
+    uint64_t* const recent = &recent_[hint * width];
+    if (recent[words_] == 0 || !same(tuple, recent)) {
+      recent[words_] = number_of(tuple) + 1;
+      std::copy_n(tuple, words_, recent);
+    }
+    return static_cast<uint32_t>(recent[words_] - 1);
+  }
+  uint32_t number_of(const uint64_t* tuple) {
+    if (2 * (size_ + 1) > slots_) grow();
+    uint64_t* const slot = find(tuple);
+    if (slot[words_] == 0) {
+      std::copy_n(tuple, words_, slot);
+      slot[words_] = ++size_;
+      tuples_.insert(tuples_.end(), tuple, tuple + words_);
+    }
+    return static_cast<uint32_t>(slot[words_] - 1);
+  }
+
+  /// Until the next number_of().
+  const uint64_t* at(uint32_t number) const { return tuples_.data() + size_t{number} * words_; }
+
+ private:
+  size_t first_slot(const uint64_t* tuple) const {
+    // Each word has a multiplier of its own, so that none waits for another one's product.
+    uint64_t hash = 0;
+    uint64_t factor = 0x9e3779b97f4a7c15u;
+    for (size_t i = 0; i < words_; ++i, factor = factor << 7 | factor >> 57) {
+      hash += (tuple[i] ^ tuple[i] >> 32) * factor;
+    }
+    return (hash ^ hash >> 29) * 0xff51afd7ed558ccdu >> shift_;
+  }
+  bool same(const uint64_t* a, const uint64_t* b) const {
+    uint64_t differ = 0;
+    for (size_t i = 0; i < words_; ++i) differ |= a[i] ^ b[i];
+    return differ == 0;
+  }
+  uint64_t* find(const uint64_t* tuple) {
+    for (size_t i = first_slot(tuple);; i = (i + 1) & (slots_ - 1)) {
+      uint64_t* const slot = &table_[i * (words_ + 1)];
+      if (slot[words_] == 0 || same(tuple, slot)) return slot;
+    }
+  }
+  void grow() {
+    shift_ = slots_ == 0 ? 54 : shift_ - 1;
+    slots_ = size_t{1} << (64 - shift_);
+    table_.assign(slots_ * (words_ + 1), 0);
+    for (uint32_t number = 0; number < size_; ++number) {
+      uint64_t* const slot = find(at(number));
+      std::copy_n(at(number), words_, slot);
+      slot[words_] = number + 1;
+    }
+  }
+
+  size_t words_;
+  size_t slots_ = 0;
+  uint32_t shift_ = 0;
+  size_t size_ = 0;
+  std::vector<uint64_t> table_;   // a tuple, and its number + 1 or 0 for none
+  std::vector<uint64_t> tuples_;  // by number
+  std::vector<uint64_t> recent_;  // by hint, as table_
+};
+
+}  // namespace ringer::sim
