@@ -26,8 +26,8 @@ class CoveredSet {
       const Group& group = groups_[g];
       for (uint32_t i = 0; i < group.members; ++i) {
         if (!group.extents[i].may_cover(extent)) continue;
-        const Memory& memory = memories_[group.memories[i]];
-        if (covers(std::span(&words_[memory.at], memory.words))) return true;
+        const uint32_t* const memory = &words_[group.memories[i]];
+        if (covers(std::span(memory + 1, *memory))) return true;
       }
     }
     return false;
@@ -48,28 +48,24 @@ class CoveredSet {
     }
     Group& group = groups_[slot.newest];
     group.extents[group.members] = memory.extent;
-    group.memories[group.members++] = static_cast<uint32_t>(memories_.size());
-    memories_.push_back({words_.size(), static_cast<uint32_t>(memory.words.size())});
+    group.memories[group.members++] = words_.size();
+    words_.push_back(static_cast<uint32_t>(memory.words.size()));
     words_.insert(words_.end(), memory.words.begin(), memory.words.end());
   }
 
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
   static constexpr size_t kFirstSlots = 1024;
-  static constexpr size_t kGroup = 6;  // two cache lines
+  static constexpr size_t kGroup = 3;  // two cache lines
   struct Slot {
     uint64_t key = 0;
     uint32_t newest = kNone;
   };
   struct alignas(64) Group {
     std::array<MemoryModel::Extent, kGroup> extents;
-    std::array<uint32_t, kGroup> memories;
+    std::array<size_t, kGroup> memories;  // from where on in `words_`: how many, and they
     uint32_t older;
     uint32_t members;
-  };
-  struct Memory {
-    size_t at;
-    uint32_t words;
   };
 
   size_t slot_of(uint64_t key) const {
@@ -88,7 +84,6 @@ class CoveredSet {
   std::vector<Slot> slots_;
   size_t keys_ = 0;
   std::vector<Group> groups_;
-  std::vector<Memory> memories_;
   std::vector<uint32_t> words_;
 };
 

@@ -23,7 +23,7 @@ void MemoryModel::hold_cells(uint32_t cells) {
   const uint32_t words = facts_of(cells - 1).word + 1;
   now_.facts.resize(words);
   now_.read_since.resize(words);
-  now_.views.widen(words);
+  now_.views.widen(now_.views.rank_blocks(), words);
 }
 
 template <class F>

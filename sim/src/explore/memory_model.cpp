@@ -32,10 +32,9 @@ uint64_t Update::after(uint64_t before) const {
 }
 
 MemoryModel::MemoryModel(const std::vector<ActorFacts>& actors, uint32_t max_locations)
-    : max_locations_(max_locations), now_(max_locations) {
+    : max_locations_(max_locations) {
   if (actors.size() > kMaxActors) throw std::length_error("too many actors for one memory");
   now_.actors.resize(actors.size());
-  now_.first_ranks.resize(now_.views.rank_blocks());
   for (uint32_t a = 0; a < actors.size(); ++a) {
     actor_names_.push_back(actors[a].name);
     std::array<uint64_t, kLevels> kin{};
@@ -82,10 +81,7 @@ uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
   } else if (bytes_of_[id] != bytes) {
     throw std::invalid_argument("a shared word has two sizes");
   }
-  if (id >= now_.locations.size()) {
-    const auto end = static_cast<uint32_t>(now_.stores.size());
-    now_.locations.resize(id + 1, {end, 0, 0});
-  }
+  if (id >= now_.locations.size()) hold_locations(id + 1);
   // Everybody has seen what was there before the run.
   if (now_.locations[id].stores == 0) {
     Store first;
@@ -93,6 +89,14 @@ uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
     add_store(id, 0, first);
   }
   return id;
+}
+
+void MemoryModel::hold_locations(uint32_t locations) {
+  now_.locations.resize(locations, {static_cast<uint32_t>(now_.stores.size()), 0, 0});
+  const uint32_t blocks = (locations + Ranks::kLanes - 1) / Ranks::kLanes;
+  if (blocks <= now_.first_ranks.size()) return;
+  now_.first_ranks.resize(blocks);
+  now_.views.widen(blocks, now_.views.fact_words());
 }
 
 // Accesses of mixed sizes are not modelled.

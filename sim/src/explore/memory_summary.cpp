@@ -32,6 +32,7 @@ uint32_t sum_of_bytes(uint64_t word) {
 void MemoryModel::assume(const MemoryUse& use) {
   changed();
   assumed_ = use;
+  hold_locations(std::max(location_at_.size(), static_cast<uint32_t>(now_.locations.size())));
   hold_cells(static_cast<uint32_t>(use.cells.size()));
   conflicts_.assign(actor_names_.size(), std::vector<uint64_t>(now_.facts.size()));
   overwrites_ = conflicts_;
@@ -160,6 +161,7 @@ uint32_t MemoryModel::number_of_stores(uint32_t location, uint64_t running, Exte
   const MemoryUse::Word use = assumed_.word(location);
   const uint64_t readers = use.readers() & running;
   uint32_t number = kNone;
+  std::array<uint64_t, 2> last_tags{};
   for (size_t i = 0; i < stores.size(); ++i) {
     const Store& store = stores[i];
     std::array<uint64_t, kLevels> told;
@@ -170,10 +172,14 @@ uint32_t MemoryModel::number_of_stores(uint32_t location, uint64_t running, Exte
     }
     extent.add(location, near != 0 ? behind(number_of(store.message[kLevels - 1])) + 1 : 1);
     const uint64_t follows = i > 0 && store.follows_read ? 1 : 0;
-    const std::array<uint64_t, kStoreWords> tuple{number | told[0] << 32,
-                                                  tag_of(store, use, readers) << 1 | follows,
+    last_tags = {last_tags[1], tag_of(store, use, readers) << 1};
+    const std::array<uint64_t, kStoreWords> tuple{number | told[0] << 32, last_tags[1] | follows,
                                                   told[1] | told[2] << 32};
     number = parts_.stores.number_of(tuple.data(), 4 * location + (first_rank(location) + i) % 4);
+  }
+  if (stores.size() > 1 && location < Extent::kFields) {
+    const uint64_t two = mix(last_tags[0], last_tags[1] | stores.back().follows_read);
+    extent.last_two |= (1 + two % 15) << 4 * location;
   }
   return number;
 }
@@ -193,7 +199,9 @@ uint32_t MemoryModel::number_of_eyes(const Actor& actor) {
 
 void MemoryModel::count_stores(std::vector<uint32_t>& words) const {
   words.assign(2 * parts_.rank_words, 0);
-  for (uint32_t l = 0; l < now_.locations.size(); ++l) {
+  const auto locations = static_cast<uint32_t>(
+      std::min(now_.locations.size(), Ranks::kLanes * parts_.rank_words));
+  for (uint32_t l = 0; l < locations; ++l) {
     const uint32_t stores = now_.locations[l].stores;
     if (stores > kMaxStores) throw std::length_error("too many old stores to a shared word");
     words[l / 4] |= stores << 8 * (l % 4);

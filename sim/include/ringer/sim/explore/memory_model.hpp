@@ -124,11 +124,15 @@ class MemoryModel {
   void assume(const MemoryUse& use);
   const MemoryUse& assumed() const { return assumed_; }
 
-  /// How much is not known: a memory that covers another one has no less in any field.
+  /// What may be told from two summaries at a glance.
   struct Extent {
     using Fields = int8_t __attribute__((vector_size(16)));
     static constexpr uint32_t kFields = 16;
+    // How much is not known: a memory that covers another one has no less in any field.
     Fields fields{};
+    // By location, four bits each, what the last two stores are; 0 if there is one. A memory that
+    // covers another one has no other two.
+    uint64_t last_two = 0;
 
     void add(uint32_t field, uint32_t much) {
       const auto before = static_cast<uint32_t>(fields[field % kFields]);
@@ -138,7 +142,10 @@ class MemoryModel {
       const Fields less = fields < other.fields;
       uint64_t halves[2];
       std::memcpy(halves, &less, sizeof(halves));
-      return (halves[0] | halves[1]) == 0;
+      constexpr uint64_t kOnes = 0x1111111111111111;
+      const uint64_t twos = other.last_two | other.last_two >> 1;
+      const uint64_t any = (twos | twos >> 2) & kOnes;
+      return (halves[0] | halves[1] | ((last_two ^ other.last_two) & any * 15)) == 0;
     }
   };
   /// All that counts for what can follow, as long as what was assumed holds.
@@ -209,6 +216,8 @@ class MemoryModel {
               bool release, const Store* read);
   uint32_t nth_candidate(uint32_t actor, uint32_t location, const Update& update,
                          uint32_t choice) const;
+
+  void hold_locations(uint32_t locations);
 
   // memory_data.cpp
   // A fact is that a cell was written last, or has been read since by an actor: so many bits of a
@@ -293,8 +302,6 @@ class MemoryModel {
   std::vector<std::vector<uint64_t>> overwrites_;
   // Of the execution.
   struct Contents {
-    explicit Contents(uint32_t max_locations) : views(max_locations) {}
-
     ViewPool views;
     std::vector<Actor> actors;
     std::vector<Location> locations;
@@ -338,7 +345,7 @@ struct MemoryModel::Eyes {
 
 /// A memory between two steps.
 struct MemoryModel::State {
-  Contents contents{0};
+  Contents contents;
 };
 
 }  // namespace ringer::sim

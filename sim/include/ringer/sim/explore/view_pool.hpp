@@ -24,12 +24,9 @@ class ViewPool {
  public:
   using Id = uint32_t;  // 0 knows nothing
 
-  explicit ViewPool(uint32_t locations)
-      : rank_blocks_((locations + Ranks::kLanes - 1) / Ranks::kLanes) {
-    reset();
-  }
+  ViewPool() { reset(); }
   void reset() {
-    ranks_.assign(rank_blocks_, {});
+    ranks_.assign(rank_blocks_, Ranks{});
     facts_.assign(fact_words_, 0);
     owners_.assign(1, 1);
     free_.clear();
@@ -38,7 +35,7 @@ class ViewPool {
   size_t size() const { return owners_.size(); }
   uint32_t rank_blocks() const { return rank_blocks_; }
   uint32_t fact_words() const { return fact_words_; }
-  const Ranks* ranks(Id view) const { return &ranks_[size_t{view} * rank_blocks_]; }
+  const Ranks* ranks(Id view) const { return ranks_.data() + size_t{view} * rank_blocks_; }
   const uint64_t* facts(Id view) const { return facts_.data() + size_t{view} * fact_words_; }
 
   uint32_t rank(Id view, uint32_t location) const {
@@ -66,13 +63,17 @@ class ViewPool {
   void forget(uint32_t word, uint64_t facts) {
     for (size_t at = word; at < facts_.size(); at += fact_words_) facts_[at] &= ~facts;
   }
-  /// Room for more facts.
-  void widen(uint32_t fact_words) {
-    std::vector<uint64_t> wider(owners_.size() * fact_words);
+  /// Room for more locations and facts.
+  void widen(uint32_t rank_blocks, uint32_t fact_words) {
+    std::vector<Ranks> ranks(owners_.size() * rank_blocks);
+    std::vector<uint64_t> facts(owners_.size() * fact_words);
     for (Id view = 0; view < owners_.size(); ++view) {
-      std::copy_n(facts(view), fact_words_, &wider[size_t{view} * fact_words]);
+      std::copy_n(this->ranks(view), rank_blocks_, ranks.data() + size_t{view} * rank_blocks);
+      std::copy_n(this->facts(view), fact_words_, facts.data() + size_t{view} * fact_words);
     }
-    facts_.swap(wider);
+    ranks_.swap(ranks);
+    facts_.swap(facts);
+    rank_blocks_ = rank_blocks;
     fact_words_ = fact_words;
   }
 
@@ -89,7 +90,7 @@ class ViewPool {
     if (into == 0) return share(into, from);
     if (!has_news(into, from)) return;
     own(into);
-    Ranks* const ours = &ranks_[size_t{into} * rank_blocks_];
+    Ranks* const ours = ranks_.data() + size_t{into} * rank_blocks_;
     const Ranks* const theirs = ranks(from);
     for (uint32_t i = 0; i < rank_blocks_; ++i) ours[i] = later(ours[i], theirs[i]);
     for (uint32_t i = 0; i < fact_words_; ++i) {
@@ -118,7 +119,7 @@ class ViewPool {
   void own(Id& view) {
     if (view != 0 && owners_[view] == 1) return;
     const Id copy = next();
-    std::copy_n(ranks(view), rank_blocks_, &ranks_[size_t{copy} * rank_blocks_]);
+    std::copy_n(ranks(view), rank_blocks_, ranks_.data() + size_t{copy} * rank_blocks_);
     std::copy_n(facts(view), fact_words_, facts_.data() + size_t{copy} * fact_words_);
     if (view != 0) --owners_[view];
     view = copy;
@@ -136,7 +137,7 @@ class ViewPool {
     return static_cast<Id>(owners_.size() - 1);
   }
 
-  uint32_t rank_blocks_;
+  uint32_t rank_blocks_ = 0;
   uint32_t fact_words_ = 0;
   std::vector<Ranks> ranks_;     // rank_blocks_ each
   std::vector<uint64_t> facts_;  // fact_words_ each
