@@ -49,6 +49,7 @@ ArrivalProgram::ArrivalProgram(const ArrivalScenario& scenario)
   program_.reset = [this] { world_->reset(); };
   program_.check = [] { return std::string(); };
   program_.max_locations = 16 + kRing;
+  world_->reset();
   world_->queue.name(program_.names);
   program_.names.push_back({&world_->flag, 8, "flag"});
   program_.names.push_back({world_->source, sizeof(world_->source), "source"});
@@ -125,7 +126,7 @@ void ArrivalProgram::deliver(const SimPlatform& p) {
   p.wait_until<Scope::sys, Order::acquire>(
       &w.queue.doorbell, [](uint64_t bell) { return bell != 0; }, {}, "doorbell");
   for (uint32_t i = 0; i < wqes; ++i) {
-    const uint8_t* slot = w.queue.sq + i * kWqebbBytes;
+    const uint8_t* slot = w.queue.rings + i * kWqebbBytes;
     p.read_data(slot, 48);
     if (!deliver_wqe(p, slot, scenario_.reorders)) p.fail("an opcode that was not posted");
   }

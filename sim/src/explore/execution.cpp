@@ -65,10 +65,14 @@ void Execution::restart() {
   }
 }
 
+// Stacks that have not run since are as they were, here and in restore().
 void Execution::save(State& state) const {
   memory_.save(state.memory);
   state.fibers.resize(fibers_.size());
-  for (size_t a = 0; a < fibers_.size(); ++a) fibers_[a]->save(state.fibers[a]);
+  state.actors.resize(actors_.size());
+  for (size_t a = 0; a < fibers_.size(); ++a) {
+    if (actors_[a].run != state.actors[a].run) fibers_[a]->save(state.fibers[a]);
+  }
   state.actors = actors_;
   state.program_memory.assign(program_.memory, program_.memory + program_.memory_bytes);
   state.last = last_;
@@ -251,15 +255,14 @@ std::string Execution::deadlock() const {
 
 uint64_t Execution::request(uint32_t actor, Request::Kind kind, Scope scope, Order order,
                             const void* at, const Update& update, const Source& source) {
-  Request request;
+  Request& request = glancing_ ? glance_.next : actors_[actor].next;
   request.kind = kind;
   request.scope = scope;
   request.order = order;
   request.at = const_cast<void*>(at);
   request.update = update;
   request.source = source;
-  if (glancing_) return load_at_glance(actor, request);
-  actors_[actor].next = request;
+  if (glancing_) return load_at_glance(actor);
   fibers_[actor]->suspend();
   return actors_[actor].result;
 }

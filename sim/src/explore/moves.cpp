@@ -213,7 +213,8 @@ bool Execution::next_look() {
   return false;
 }
 
-uint64_t Execution::load_at_glance(uint32_t actor, Request& request) {
+uint64_t Execution::load_at_glance(uint32_t actor) {
+  Request& request = glance_.next;
   prepare(request);
   watch(actors_[actor], request.location);
   const size_t at = glance_.at++;

@@ -23,9 +23,10 @@ struct QueueMemory {
     qp.sq_wqebbs = ring_wqebbs;
     qp.cq_mode = cq_mode;
     qp.cq_cqes = cq_mode == CqMode::collapsed ? 1 : ring_wqebbs;
-    for (mlx5::Cqe& cqe : cq) cqe.tail = mlx5::kInvalidCqeTail;
-    qp.sq = sq;
-    qp.cq = cq;
+    qp.sq = rings;
+    auto* const cqes = reinterpret_cast<mlx5::Cqe*>(rings + ring_wqebbs * kWqebbBytes);
+    for (uint32_t i = 0; i < qp.cq_cqes; ++i) cqes[i].tail = mlx5::kInvalidCqeTail;
+    qp.cq = cqes;
     qp.dbr = dbr;
     qp.cq_dbr = cq_dbr;
     qp.doorbell = &doorbell;
@@ -33,6 +34,7 @@ struct QueueMemory {
     qp.range_ends = range_ends;
   }
 
+  /// After a reset().
   void name(std::vector<Program::Name>& names) const {
     const auto add = [&](const auto& what, const char* text) {
       names.push_back({&what, sizeof(what), text});
@@ -47,8 +49,12 @@ struct QueueMemory {
     add(dbr, "qp0.dbr");
     add(cq_dbr, "qp0.cq_dbr");
     add(range_ends, "qp0.sq.range_ends");
-    add(cq, "qp0.cq");
-    add(sq, "qp0.sq");
+    names.push_back({qp.sq, size_t{qp.sq_wqebbs} * kWqebbBytes, "qp0.sq"});
+    names.push_back({qp.cq, qp.cq_cqes * sizeof(mlx5::Cqe), "qp0.cq"});
+  }
+  /// What is behind it is not used.
+  const std::byte* end() const {
+    return static_cast<const std::byte*>(qp.cq) + qp.cq_cqes * sizeof(mlx5::Cqe);
   }
 
   SqState state;
@@ -57,8 +63,8 @@ struct QueueMemory {
   Be32 dbr[2];
   Be32 cq_dbr[2];
   uint64_t range_ends[kMaxRing];
-  alignas(64) mlx5::Cqe cq[kMaxRing];
-  alignas(64) uint8_t sq[kMaxRing * kWqebbBytes];
+  // WQEBBs, behind them CQEs: a small ring leaves the end to spare.
+  alignas(64) uint8_t rings[kMaxRing * (kWqebbBytes + sizeof(mlx5::Cqe))];
 };
 
 }  // namespace ringer::sim

@@ -26,10 +26,10 @@ using PolicyOf = QueuePolicy<kSharing, Placement::host, AnyDoorbell, SignalEvery
 
 /// What the actors share.
 struct RingProgram::World {
-  QueueMemory<kMaxRing> queue;
   uint64_t sequence;  // of signals
   uint32_t ended;     // posters
   uint32_t done;
+  QueueMemory<kMaxRing> queue;
 };
 
 namespace {
@@ -147,6 +147,8 @@ RingProgram::RingProgram(const RingScenario& scenario)
     if (world_->queue.state.prod_idx != end && !scenario_.mixed) return "prod_idx ends elsewhere";
     return {};
   };
+  program_.reset();
+  program_.memory_bytes = static_cast<size_t>(world_->queue.end() - program_.memory);
   world_->queue.name(program_.names);
   program_.names.push_back({&world_->done, 4, "done"});
   program_.names.push_back({&world_->ended, 4, "ended"});

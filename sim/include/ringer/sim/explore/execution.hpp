@@ -197,6 +197,7 @@ class Execution {
   };
   // One way through the loads of a look.
   struct Glance {
+    Request next;
     std::vector<uint32_t> choices;
     std::vector<uint32_t> options;
     size_t at = 0;
@@ -234,7 +235,7 @@ class Execution {
   bool relist_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) const;
   bool look(uint32_t actor);
   bool next_look();
-  uint64_t load_at_glance(uint32_t actor, Request& request);
+  uint64_t load_at_glance(uint32_t actor);
   bool list_pending_store();
   void list_reads(uint32_t actor, std::vector<Move>& moves);
   bool is_held_back(uint32_t actor) const {
