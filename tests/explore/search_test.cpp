@@ -314,6 +314,65 @@ ExploreResult search_and_draw(SmallProgram& program, uint64_t seed, uint64_t mos
   return all;
 }
 
+// Every execution of a program, each from its beginning to an end: no state is known again.
+class PlainWalk {
+ public:
+  PlainWalk(const sim::Program& program, uint64_t most) : execution_(program), most_(most) {
+    do {
+      execution_.assume(execution_.use());
+      execution_.restart();
+      executions_ = 0;
+      go_on();
+    } while (!execution_.as_assumed() && !gave_up());
+  }
+
+  /// More than enough of them, or one that fails.
+  bool gave_up() const { return executions_ > most_; }
+  uint64_t executions() const { return executions_; }
+
+ private:
+  void go_on() {
+    const std::vector<sim::Move> moves = execution_.read_moves();
+    if (moves.empty() && !execution_.dead_end()) {
+      executions_ = execution_.verdict().empty() ? executions_ + 1 : most_ + 1;
+    }
+    sim::Execution::State here;
+    execution_.save(here);
+    for (const sim::Move& move : moves) {
+      if (gave_up()) return;
+      execution_.restore(here);
+      execution_.take(move);
+      go_on();
+    }
+  }
+
+  sim::Execution execution_;
+  uint64_t most_;
+  uint64_t executions_ = 0;
+};
+
+TEST_CASE("a search stands for the executions that a walk without memory takes", "[explore]") {
+  if (!sim::Fiber::savable()) return;
+  uint64_t walked = 0;
+  uint64_t exact = 0;
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    const auto program = random_program(seed);
+    const PlainWalk walk(program->program(), 20'000);
+    if (walk.gave_up()) continue;
+    const size_t outcomes = program->outcomes.size();
+    const ExploreResult all = explore_all(program->program());
+    INFO("program " << seed << ": " << all.failure);
+    REQUIRE(all.complete);
+    CHECK(program->outcomes.size() == outcomes);
+    // What is covered by a state that can do more counts as nothing.
+    CHECK(all.whole <= static_cast<double>(walk.executions()));
+    ++walked;
+    exact += all.whole == static_cast<double>(walk.executions());
+  }
+  CHECK(walked > 100);
+  CHECK(10 * exact > 9 * walked);
+}
+
 TEST_CASE("no random execution of a random program ends as no searched one does", "[explore]") {
   const uint64_t programs = sim::Fiber::savable() ? 1500 : 100;
   uint64_t whole = 0;

@@ -146,6 +146,10 @@ class ExploreCommand : public Command {
     }
     fmt::print("# {:.2f} s, {:.0f} executions a second, hash {:016x}\n", seconds,
                static_cast<double>(result.executions) / seconds, result.hash);
+    if (result.whole > 0) {
+      fmt::print("# they stand for {:.4g} whole executions, {:.3g} a second\n", result.whole,
+                 result.whole / seconds);
+    }
     for (const std::string& line : trace) fmt::print("{}\n", line);
     if (!again.empty()) fmt::print("FAILED: {}\nreplay: {}\n", result.failure, again);
     fmt::print("RESULT {}\n", again.empty() ? "OK" : "FAILED");
@@ -159,6 +163,7 @@ class ExploreCommand : public Command {
                                    {"mutant", request.mutation ? request.mutation->name : ""},
                                    {"executions", result.executions},
                                    {"blocked", result.blocked},
+                                   {"whole", result.whole},
                                    {"max_depth", result.max_depth},
                                    {"complete", is_proof(request, result)},
                                    {"as_asked", result.complete},

@@ -56,6 +56,7 @@ class DepthFirst {
     std::vector<Move> moves;
     uint32_t taken;
     uint32_t left;  // surprises
+    double whole;   // executions to an end from here, so far
 
     bool at_last_move() const { return taken + 1 == moves.size(); }
   };
@@ -66,8 +67,8 @@ class DepthFirst {
     do {
       if (result_.executions == max_executions) return false;
       const uint64_t begun = execution_.steps();
-      go_down();
-      account_for(begun);
+      const double whole = go_down();
+      account_for(begun, whole);
       if (!result_.failure.empty()) return false;
     } while (go_back());
     return true;
@@ -75,21 +76,27 @@ class DepthFirst {
 
   const std::vector<Move>& moves() { return execution_.read_moves(surprises_ == kUnbounded); }
 
-  // Takes first moves until there is none, or until a state that has been met.
-  void go_down() {
+  // Takes first moves until there is none, or until a state that has been met. Returns how many
+  // executions to an end there are from there on: none that are known of, if it is covered by
+  // another one, or has not been left.
+  double go_down() {
     blocked_ = false;
     for (;;) {
       const std::vector<Move>& moves = this->moves();
       if (moves.empty()) {
         blocked_ = execution_.dead_end();
-        return;
+        return blocked_ ? 0 : 1;
       }
       if (moves.size() > 1) {
         const uint64_t state = identity();
-        blocked_ = !met_.insert(state);
-        if (blocked_) return look_for_livelock(state);
+        const auto [whole, fresh] = met_.insert(state);
+        blocked_ = !fresh;
+        if (blocked_) {
+          look_for_livelock(state);
+          return *whole;
+        }
         blocked_ = is_covered();
-        if (blocked_) return;
+        if (blocked_) return 0;
         push(moves, state);
       }
       execution_.take(moves[0]);
@@ -126,9 +133,15 @@ class DepthFirst {
   // to a level below, that holds only once that one is left, too.
   void close() {
     const Level& level = *levels_[--depth_];
+    met_.at(level.digest) = level.whole;
+    add_whole(level.whole);
     if (depth_ > came_back_to_) return;
     came_back_to_ = kUnbounded;
     if (covering()) seen_.add(level.identity.place, level.identity.memory);
+  }
+
+  void add_whole(double executions) {
+    (depth_ == 0 ? result_.whole : levels_[depth_ - 1]->whole) += executions;
   }
 
   bool covering() const { return surprises_ == kUnbounded && Fiber::savable(); }
@@ -164,6 +177,7 @@ class DepthFirst {
     Level& level = *levels_[depth_++];
     level.digest = digest;
     level.taken = 0;
+    level.whole = 0;
     level.moves = moves;
     level.left = left_;
     if (covering()) level.identity = identity_;
@@ -182,7 +196,8 @@ class DepthFirst {
     return surprises_ != kUnbounded && move.outcome != 0 ? 1 : 0;
   }
 
-  void account_for(uint64_t begun) {
+  void account_for(uint64_t begun, double whole) {
+    add_whole(whole);
     ++result_.executions;
     result_.blocked += blocked_;
     result_.steps += execution_.steps() - begun;
@@ -224,7 +239,7 @@ class DepthFirst {
   uint32_t left_ = surprises_;
   std::vector<std::unique_ptr<Level>> levels_;
   size_t depth_ = 0;
-  DigestSet met_;
+  DigestMap<double> met_;  // executions to an end from there on
   CoveredSet seen_;
   // The lowest level whose state an execution above it has come back to.
   uint32_t came_back_to_ = kUnbounded;

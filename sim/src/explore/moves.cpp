@@ -140,7 +140,7 @@ void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& move
   a.listed = 0;
   do {
     const MemoryModel::Eyes eyes = memory_.hold(actor);
-    const bool finds = look(actor);
+    const bool finds = glance(actor);
     memory_.put_back(actor, eyes);
     newest = first ? finds : newest;
     first = false;
@@ -150,7 +150,7 @@ void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& move
       a.listed |= uint64_t{1} << std::min(found, Actor::kListed);
     }
     ++found;
-  } while (next_look());
+  } while (next_glance());
   memory_.forgive();  // what was only tried
   // Also of what the actor has deferred: it may have been there, and be gone.
   const bool miss = !newest && found > 0;
@@ -179,20 +179,20 @@ void Execution::perform_look(uint32_t actor, uint32_t outcome) {
   for (;;) {
     glance_.loads.clear();
     const MemoryModel::Eyes eyes = memory_.hold(actor);
-    const bool finds = look(actor);
+    const bool finds = glance(actor);
     if (outcome == Move::kMiss || (finds && outcome-- == 0)) {
       memory_.let_go(eyes);
       break;
     }
     memory_.put_back(actor, eyes);
     memory_.forgive();
-    if (!next_look()) return fail("an await's outcome is lost");
+    if (!next_glance()) return fail("an await's outcome is lost");
   }
   for (const Glance::Load& load : glance_.loads) tell(actor, load.request, load.choice, load.value);
 }
 
 // Runs the look along glance_.choices and, beyond them, the newest stores.
-bool Execution::look(uint32_t actor) {
+bool Execution::glance(uint32_t actor) {
   const Request& next = actors_[actor].next;
   glance_.at = 0;
   glance_.youngest = 0;
@@ -204,7 +204,7 @@ bool Execution::look(uint32_t actor) {
 }
 
 // The last load that could return something else does so.
-bool Execution::next_look() {
+bool Execution::next_glance() {
   glance_.choices.resize(glance_.at);
   while (!glance_.choices.empty()) {
     if (++glance_.choices.back() < glance_.options[glance_.choices.size() - 1]) return true;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Digests of states, and a set of them.
+// Digests of states, and what is known of them.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace ringer::sim {
@@ -43,36 +44,50 @@ inline uint64_t digest_bytes(const void* data, size_t bytes) {
   return mix(chains[0], chains[1] ^ (chains[2] << 32 | chains[2] >> 32));
 }
 
-/// A set of digests: open addressing, at most three quarters full.
-class DigestSet {
+/// Values of digests: open addressing, at most three quarters full.
+template <class T>
+class DigestMap {
  public:
-  /// True if it was not there.
-  bool insert(uint64_t digest) {
-    if (digest == 0) digest = 1;  // 0 marks a free slot
+  DigestMap() : slots_(kFirstSlots) {}
+
+  /// The digest's value, and whether it is new. Until the next one.
+  std::pair<T*, bool> insert(uint64_t digest) {
+    digest = marked(digest);
     if (4 * (size_ + 1) > 3 * slots_.size()) grow();
-    uint64_t& slot = find(digest);
-    if (slot == digest) return false;
-    slot = digest;
-    ++size_;
-    return true;
+    Slot& slot = find(digest);
+    const bool fresh = slot.digest != digest;
+    if (fresh) {
+      slot.digest = digest;
+      ++size_;
+    }
+    return {&slot.value, fresh};
   }
+  /// Of a digest that is there.
+  T& at(uint64_t digest) { return find(marked(digest)).value; }
   size_t size() const { return size_; }
 
  private:
-  uint64_t& find(uint64_t digest) {
+  static constexpr size_t kFirstSlots = 1024;
+  struct Slot {
+    uint64_t digest = 0;  // 0: free
+    T value{};
+  };
+
+  static uint64_t marked(uint64_t digest) { return digest == 0 ? 1 : digest; }
+  Slot& find(uint64_t digest) {
     size_t i = digest & (slots_.size() - 1);
-    while (slots_[i] != 0 && slots_[i] != digest) i = (i + 1) & (slots_.size() - 1);
+    while (slots_[i].digest != 0 && slots_[i].digest != digest) i = (i + 1) & (slots_.size() - 1);
     return slots_[i];
   }
   void grow() {
-    std::vector<uint64_t> old(slots_.empty() ? 1024 : 2 * slots_.size());
+    std::vector<Slot> old(2 * slots_.size());
     old.swap(slots_);
-    for (const uint64_t digest : old) {
-      if (digest != 0) find(digest) = digest;
+    for (const Slot& slot : old) {
+      if (slot.digest != 0) find(slot.digest) = slot;
     }
   }
 
-  std::vector<uint64_t> slots_;
+  std::vector<Slot> slots_;
   size_t size_ = 0;
 };
 

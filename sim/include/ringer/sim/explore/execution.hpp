@@ -233,8 +233,8 @@ class Execution {
   void list_outcomes(uint32_t actor, uint32_t age, std::vector<Move>& moves);
   void list_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves);
   bool relist_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) const;
-  bool look(uint32_t actor);
-  bool next_look();
+  bool glance(uint32_t actor);
+  bool next_glance();
   uint64_t load_at_glance(uint32_t actor);
   bool list_pending_store();
   void list_reads(uint32_t actor, std::vector<Move>& moves);

@@ -245,11 +245,8 @@ class MemoryModel {
   static constexpr size_t kEyesWords = (kEyes + 1) / 2;
   static constexpr size_t kStoreWords = 3;
   struct Parts {
-    explicit Parts(size_t rank_words, size_t fact_words)
-        : rank_words(rank_words),
-          fact_words(fact_words),
-          facts(fact_words),
-          views(rank_words + fact_words) {}
+    Parts(size_t ranks, size_t all_facts)
+        : rank_words(ranks), fact_words(all_facts), facts(all_facts), views(ranks + all_facts) {}
 
     size_t rank_words;
     size_t fact_words;

@@ -14,6 +14,9 @@ struct ExploreResult {
   uint64_t executions = 0;  ///< of the last pass, if a search makes several
   uint64_t blocked = 0;  ///< of these: came to a state that had been met before, or waited in vain
   uint64_t steps = 0;    ///< taken in all
+  /// Of explore_all() and explore_bounded(): how many executions that go to an end these stand for,
+  /// at least. A search that does not know states again would walk them one by one.
+  double whole = 0;
   uint64_t max_depth = 0;  ///< steps of the longest execution
   bool complete = false;   ///< all there are, or all that were asked for, and none has failed
   uint64_t hash = 0;       ///< of all that was run; the same for the same search
