@@ -55,7 +55,7 @@ void MemoryModel::reset() {
   now_.stores.clear();
   std::fill(now_.facts.begin(), now_.facts.end(), 0);
   std::fill(now_.read_since.begin(), now_.read_since.end(), 0);
-  now_.stores_made = 0;
+  now_.stores_made = 1;  // what was there before: nobody is set aside at no store at all
   changed();
   race_.clear();
 }
