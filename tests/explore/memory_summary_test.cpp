@@ -14,20 +14,33 @@ using sim::Update;
 
 constexpr uint32_t kWriter = 0;
 constexpr uint32_t kReader = 1;
+constexpr uint32_t kWatcher = 2;
 
 /// A writer's and a reader's memory of one word and 16 bytes of plain data, after different deeds.
+/// With somebody else who will read all that and has not yet, nothing is ever out of reach, and what
+/// the reader knows is all there is to compare.
 class Memories {
  public:
   using Deeds = std::function<void(MemoryModel&)>;
 
-  Memories() : model_({{"writer", {0, 0}}, {"reader", {1, 1}}}, 4) {
+  explicit Memories(bool watched = false, bool overwritten = false)
+      : model_({{"writer", {0, 0}}, {"reader", {1, 1}}, {"watcher", {2, 2}}}, 4) {
     flag = model_.location(&flag_, sizeof(flag_));
     // What both may do some day.
     model_.write_data(kWriter, data, sizeof(data));
     model_.store(kWriter, flag, 0, 0, Scope::sys, Order::relaxed);
     model_.load(kReader, flag, 0, Scope::sys, Order::relaxed);
-    model_.read_data(kReader, data, sizeof(data));
+    if (overwritten) {
+      model_.write_data(kReader, data, sizeof(data));
+    } else {
+      model_.read_data(kReader, data, sizeof(data));
+    }
+    if (watched) {
+      model_.load(kWatcher, flag, 0, Scope::sys, Order::relaxed);
+      model_.read_data(kWatcher, data, sizeof(data));
+    }
     model_.forgive();
+    model_.require_scopes();
     model_.assume(model_.use());
   }
 
@@ -52,7 +65,7 @@ class Memories {
 };
 
 TEST_CASE("who has seen less covers who has seen more", "[explore]") {
-  Memories memories;
+  Memories memories(GENERATE(false, true));
   const auto see = [&](uint32_t stores, uint32_t choice) {
     return memories.after([&, stores, choice](MemoryModel& m) {
       for (uint64_t v = 1; v <= stores; ++v) {
@@ -72,7 +85,7 @@ TEST_CASE("who has seen less covers who has seen more", "[explore]") {
 }
 
 TEST_CASE("who knows of no write covers who does", "[explore]") {
-  Memories memories;
+  Memories memories(GENERATE(false, true), GENERATE(false, true));
   const auto told = [&](Order order) {
     return memories.after([&, order](MemoryModel& m) {
       m.write_data(kWriter, memories.data, sizeof(memories.data));
@@ -82,6 +95,18 @@ TEST_CASE("who knows of no write covers who does", "[explore]") {
   };
   CHECK(memories.covers(told(Order::relaxed), told(Order::acquire)));
   CHECK_FALSE(memories.covers(told(Order::acquire), told(Order::relaxed)));
+}
+
+TEST_CASE("a store that is read out of scope covers none that is not", "[explore]") {
+  Memories memories;
+  const auto store = [&](Scope scope) {
+    return memories.after([&, scope](MemoryModel& m) {
+      m.store(kWriter, memories.flag, 0, 1, scope, Order::relaxed);
+    });
+  };
+  CHECK(memories.covers(store(Scope::gpu), store(Scope::gpu)));
+  CHECK_FALSE(memories.covers(store(Scope::gpu), store(Scope::sys)));
+  CHECK_FALSE(memories.covers(store(Scope::sys), store(Scope::gpu)));
 }
 
 TEST_CASE("a store that nothing may precede does not cover one that something may", "[explore]") {
