@@ -52,6 +52,7 @@ class Memories {
     model_.summarise(summary);
     return summary;
   }
+  MemoryModel& model() { return model_; }
   bool covers(const MemoryModel::Summary& one, const MemoryModel::Summary& other) const {
     return model_.covers(one.words, other.words);
   }
@@ -95,6 +96,33 @@ TEST_CASE("who knows of no write covers who does", "[explore]") {
   };
   CHECK(memories.covers(told(Order::relaxed), told(Order::acquire)));
   CHECK_FALSE(memories.covers(told(Order::acquire), told(Order::relaxed)));
+}
+
+TEST_CASE("a summary is made again when anything has been done", "[explore]") {
+  Memories memories;
+  MemoryModel::Summary summary = memories.after([](MemoryModel&) {});
+  uint64_t last = summary.digest();
+  const auto changes = [&](const std::function<void(MemoryModel&)>& deed) {
+    deed(memories.model());
+    memories.model().summarise(summary);
+    const bool changed = summary.digest() != last;
+    last = summary.digest();
+    return changed;
+  };
+  CHECK(changes([&](MemoryModel& m) { m.write_data(kWriter, memories.data, 16); }));
+  CHECK(changes([&](MemoryModel& m) {
+    m.store(kWriter, memories.flag, 0, 1, Scope::sys, Order::release);
+  }));
+  CHECK_FALSE(changes([&](MemoryModel& m) {
+    const MemoryModel::Eyes eyes = m.hold(kReader);
+    m.load(kReader, memories.flag, 0, Scope::sys, Order::relaxed);
+    m.put_back(kReader, eyes);
+  }));
+  CHECK(changes([&](MemoryModel& m) {
+    m.load(kReader, memories.flag, 0, Scope::sys, Order::relaxed);
+  }));
+  CHECK(changes([](MemoryModel& m) { m.fence(kReader, Scope::sys, Order::acquire); }));
+  CHECK(changes([](MemoryModel& m) { m.retire(kWriter); }));
 }
 
 TEST_CASE("a store that is read out of scope covers none that is not", "[explore]") {
