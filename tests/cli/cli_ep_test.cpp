@@ -190,6 +190,15 @@ TEST_CASE("what this build or this NIC cannot do is the environment's fault", "[
   require_refused(run_ringer({"ep", "--ranks", "64", "--tokens", "1048576"}), 3, "GiB");
 }
 
+#if defined(RINGER_WITH_VERBS)
+TEST_CASE("a misspelt variable is refused, not ignored", "[cli]") {
+  for (const char* backend : {"mlx5", "verbs"}) {
+    require_refused(run_ringer({"ep", "--backend", backend}, {"RINGER_IB_TIMEOT=3"}), 2,
+                    "RINGER_IB_TIMEOT is none of RINGER_IB_COMPLETIONS, ");
+  }
+}
+#endif
+
 #if !defined(RINGER_WITH_MPI)
 TEST_CASE("one of several processes needs an MPI in the build", "[cli]") {
   for (const char* launcher : {"OMPI_COMM_WORLD_SIZE=4", "PMI_SIZE=2", "PMIX_RANK=0"}) {

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdlib>
+#include <cstring>
+#include <set>
+#include <string>
+
+#include <unistd.h>
 
 #include <ringer/mlx5/mlx5_backend.hpp>
 #include <ringer/verbs/verbs_backend.hpp>
@@ -13,8 +18,27 @@ namespace {
 
 const char* variable(const char* name) { return std::getenv(name); }
 
+// A variable that is named as ours are, and that no backend looks up, is misspelt.
+void refuse_misspelt() {
+  std::set<std::string> known;
+  const auto note = [&](const char* name) -> const char* {
+    if (std::strncmp(name, "RINGER_IB_", 10) == 0) known.insert(name);
+    return nullptr;
+  };
+  (void)mlx5::read_mlx5_settings(note);
+  (void)verbs::read_verbs_settings(note);
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string name(*entry, std::strcspn(*entry, "="));
+    if (name.rfind("RINGER_IB_", 0) != 0 || known.count(name) != 0) continue;
+    std::string all;
+    for (const std::string& other : known) all += (all.empty() ? "" : ", ") + other;
+    throw UsageError(name + " is none of " + all);
+  }
+}
+
 template <class Settings>
 Settings of_environment(Settings (*read)(const verbs::Lookup&)) {
+  refuse_misspelt();
   try {
     return read(variable);
   } catch (const BackendError& e) {
