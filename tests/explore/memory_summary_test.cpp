@@ -17,8 +17,8 @@ constexpr uint32_t kReader = 1;
 constexpr uint32_t kWatcher = 2;
 
 /// A writer's and a reader's memory of one word and 16 bytes of plain data, after different deeds.
-/// With somebody else who will read all that and has not yet, nothing is ever out of reach, and what
-/// the reader knows is all there is to compare.
+/// With somebody else who will read all that and has not yet, nothing is ever out of reach, and
+/// what the reader knows is all there is to compare.
 class Memories {
  public:
   using Deeds = std::function<void(MemoryModel&)>;
@@ -110,17 +110,15 @@ TEST_CASE("a summary is made again when anything has been done", "[explore]") {
     return changed;
   };
   CHECK(changes([&](MemoryModel& m) { m.write_data(kWriter, memories.data, 16); }));
-  CHECK(changes([&](MemoryModel& m) {
-    m.store(kWriter, memories.flag, 0, 1, Scope::sys, Order::release);
-  }));
+  CHECK(changes(
+      [&](MemoryModel& m) { m.store(kWriter, memories.flag, 0, 1, Scope::sys, Order::release); }));
   CHECK_FALSE(changes([&](MemoryModel& m) {
     const MemoryModel::Eyes eyes = m.hold(kReader);
     m.load(kReader, memories.flag, 0, Scope::sys, Order::relaxed);
     m.put_back(kReader, eyes);
   }));
-  CHECK(changes([&](MemoryModel& m) {
-    m.load(kReader, memories.flag, 0, Scope::sys, Order::relaxed);
-  }));
+  CHECK(changes(
+      [&](MemoryModel& m) { m.load(kReader, memories.flag, 0, Scope::sys, Order::relaxed); }));
   CHECK(changes([](MemoryModel& m) { m.fence(kReader, Scope::sys, Order::acquire); }));
   CHECK(changes([](MemoryModel& m) { m.retire(kWriter); }));
 }

@@ -123,10 +123,9 @@ class DepthFirst {
   // Whether all that can follow upon the state here can follow upon one that has been left.
   bool is_covered() const {
     if (!covering()) return false;
-    return seen_.any(identity_.place, identity_.memory.extent,
-                     [&](std::span<const uint32_t> memory) {
-                       return execution_.covers(memory, identity_);
-                     });
+    return seen_.any(
+        identity_.place, identity_.memory.extent,
+        [&](std::span<const uint32_t> memory) { return execution_.covers(memory, identity_); });
   }
 
   // All that can follow upon the last level's state has been seen. Where an execution has come back

@@ -84,8 +84,7 @@ void MemoryModel::forget_unseen() {
     location.first = kept;
     kept += location.stores;
     if (oldest == 0) continue;
-    now_.first_ranks[l / Ranks::kLanes].lanes[l % Ranks::kLanes] +=
-        static_cast<int16_t>(oldest);
+    now_.first_ranks[l / Ranks::kLanes].lanes[l % Ranks::kLanes] += static_cast<int16_t>(oldest);
   }
   now_.stores.resize(kept);
 }
@@ -199,8 +198,8 @@ uint32_t MemoryModel::number_of_eyes(const Actor& actor) {
 
 void MemoryModel::count_stores(std::vector<uint32_t>& words) const {
   words.assign(2 * parts_.rank_words, 0);
-  const auto locations = static_cast<uint32_t>(
-      std::min(now_.locations.size(), Ranks::kLanes * parts_.rank_words));
+  const auto locations =
+      static_cast<uint32_t>(std::min(now_.locations.size(), Ranks::kLanes * parts_.rank_words));
   for (uint32_t l = 0; l < locations; ++l) {
     const uint32_t stores = now_.locations[l].stores;
     if (stores > kMaxStores) throw std::length_error("too many old stores to a shared word");
@@ -296,9 +295,8 @@ bool MemoryModel::covers_stores(uint32_t one, uint32_t other, const Pair& memori
   while (one != other && other != kNone) {
     const uint64_t* const a = parts_.stores.at(one);
     const uint64_t* const b = parts_.stores.at(other);
-    const uint64_t halves[][2] = {{a[0] >> 32, b[0] >> 32},
-                                  {a[2] & kNone, b[2] & kNone},
-                                  {a[2] >> 32, b[2] >> 32}};
+    const uint64_t halves[][2] = {
+        {a[0] >> 32, b[0] >> 32}, {a[2] & kNone, b[2] & kNone}, {a[2] >> 32, b[2] >> 32}};
     one = static_cast<uint32_t>(a[0]);
     other = static_cast<uint32_t>(b[0]);
     const uint64_t any = other == kNone ? 1 : 0;

@@ -67,9 +67,8 @@ const std::vector<Move>& Execution::read_moves(bool oldest_first) {
 }
 
 bool Execution::any_news(const Actor& actor, uint32_t since) const {
-  return std::any_of(actor.watches, actor.watches + actor.watched, [&](uint32_t location) {
-    return memory_.youngest(location) > since;
-  });
+  return std::any_of(actor.watches, actor.watches + actor.watched,
+                     [&](uint32_t location) { return memory_.youngest(location) > since; });
 }
 
 // Who has been parked is interested in younger stores only: what was there is what he has left.

@@ -108,7 +108,8 @@ class ViewPool {
   }
   bool has_news(Id into, Id from) const {
     Ranks::Lanes newer{};
-    for (uint32_t i = 0; i < rank_blocks_; ++i) newer |= ranks(from)[i].lanes > ranks(into)[i].lanes;
+    for (uint32_t i = 0; i < rank_blocks_; ++i)
+      newer |= ranks(from)[i].lanes > ranks(into)[i].lanes;
     uint64_t halves[2];
     std::memcpy(halves, &newer, sizeof(halves));
     uint64_t news = halves[0] | halves[1];
