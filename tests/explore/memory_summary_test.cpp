@@ -41,7 +41,7 @@ class Memories {
     }
     model_.forgive();
     model_.require_scopes();
-    model_.assume(model_.use());
+    model_.assume();
   }
 
   MemoryModel::Summary after(const Deeds& deeds) {

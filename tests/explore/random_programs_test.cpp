@@ -6,6 +6,7 @@
 
 #include <ringer/sim/explore/search.hpp>
 
+#include "explore/plain_walk.hpp"
 #include "explore/small_program.hpp"
 #include "support/catch.hpp"
 
@@ -121,7 +122,7 @@ std::unique_ptr<SmallProgram> forgetful_program(uint64_t seed) {
   std::mt19937_64 random(seed);
   const auto below = [&](uint64_t n) { return static_cast<uint32_t>(random() % n); };
   auto program = std::make_unique<SmallProgram>();
-  for (uint32_t a = 0; a < kMaxActors; ++a) {
+  for (uint32_t a = 0; a < 3; ++a) {
     std::vector<Step> steps(kMaxSteps - below(2));
     std::vector<Use> used;
     for (size_t i = 0; i < steps.size(); ++i) {
@@ -139,6 +140,37 @@ std::unique_ptr<SmallProgram> forgetful_program(uint64_t seed) {
       steps[steps.size() - 2] = {Step::read_behind, 0, below(2) != 0, 0, 1};
     }
     add_steps(*program, {a, a}, steps, std::vector<uint32_t>(steps.size(), 2), used);
+  }
+  return program;
+}
+
+// Many actors in two blocks that store the same, and do some things only if they have been told so.
+std::unique_ptr<SmallProgram> crowded_program(uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto below = [&](uint64_t n) { return static_cast<uint32_t>(random() % n); };
+  auto program = std::make_unique<SmallProgram>();
+  program->program().scopes_required = below(8) == 0;
+  const uint32_t actors = 3 + below(3);
+  for (uint32_t a = 0; a < actors; ++a) {
+    std::vector<Step> steps(1 + below(3));
+    std::vector<uint32_t> scopes;
+    std::vector<bool> conditional;
+    for (Step& step : steps) {
+      step = {static_cast<Step::Kind>(below(Step::await_either)), below(2), below(2) != 0, 1, 0};
+      scopes.push_back(below(3));
+      conditional.push_back(below(3) == 0);
+    }
+    const Place place{below(4) == 0 ? 1u : 0u, below(2)};
+    program->add(place, [=](const SimPlatform& p, Memory& m) {
+      uint64_t told = 0;
+      for (size_t i = 0; i < steps.size(); ++i) {
+        if (conditional[i] && told == 0) continue;
+        told = scopes[i] == 0   ? steps[i].run<Scope::cta>(p, m)
+               : scopes[i] == 1 ? steps[i].run<Scope::gpu>(p, m)
+                                : steps[i].run<Scope::sys>(p, m);
+        m.seen[a][i] = told;
+      }
+    });
   }
   return program;
 }
@@ -161,50 +193,15 @@ ExploreResult search_and_draw(SmallProgram& program, uint64_t seed, uint64_t mos
   return all;
 }
 
-// Every execution of a program, each from its beginning to an end: no state is known again.
-class PlainWalk {
- public:
-  PlainWalk(const sim::Program& program, uint64_t most) : execution_(program), most_(most) {
-    do {
-      execution_.assume(execution_.use());
-      execution_.restart();
-      executions_ = 0;
-      go_on();
-    } while (!execution_.as_assumed() && !gave_up());
-  }
-
-  /// More than enough of them, or one that fails.
-  bool gave_up() const { return executions_ > most_; }
-  uint64_t executions() const { return executions_; }
-
- private:
-  void go_on() {
-    const std::vector<sim::Move> moves = execution_.read_moves();
-    if (moves.empty() && !execution_.dead_end()) {
-      executions_ = execution_.verdict().empty() ? executions_ + 1 : most_ + 1;
-    }
-    sim::Execution::State here;
-    execution_.save(here);
-    for (const sim::Move& move : moves) {
-      if (gave_up()) return;
-      execution_.restore(here);
-      execution_.take(move);
-      go_on();
-    }
-  }
-
-  sim::Execution execution_;
-  uint64_t most_;
-  uint64_t executions_ = 0;
-};
-
 TEST_CASE("a search stands for the executions that a walk without memory takes", "[explore]") {
   if (!sim::Fiber::savable()) return;
   uint64_t walked = 0;
   uint64_t known_again = 0;
   uint64_t covered = 0;
-  for (uint64_t seed = 1; seed <= 600; ++seed) {
-    const auto program = seed % 3 == 0 ? random_program(seed) : forgetful_program(seed);
+  for (uint64_t seed = 1; seed <= 800; ++seed) {
+    const auto program = seed % 4 == 0   ? random_program(seed)
+                         : seed % 4 == 1 ? crowded_program(seed)
+                                         : forgetful_program(seed);
     const PlainWalk walk(program->program(), 20'000);
     if (walk.gave_up()) continue;
     const auto executions = static_cast<double>(walk.executions());

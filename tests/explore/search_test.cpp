@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The exhaustive search against what is easy to get wrong in it.
+#include <cstring>
+#include <set>
 #include <string>
 
 #include <ringer/sim/explore/search.hpp>
 
+#include "explore/plain_walk.hpp"
 #include "explore/small_program.hpp"
 #include "support/catch.hpp"
 
@@ -71,6 +74,86 @@ TEST_CASE("actors that keep each other busy for ever are a livelock", "[explore]
                             play(p, m, 1);
                         }});
   CHECK(explore_all(program.program()).failure.find("livelock: ") == 0);
+}
+
+// Two who know of a word and say so to their block only, with the same store; two readers, one in
+// the block of each. Who has stored last decides who learns of the word.
+TEST_CASE("stores of one value are told apart by who has made them", "[explore]") {
+  if (!sim::Fiber::savable()) return;
+  const bool by_fence = GENERATE(false, true);
+  enum { flag, word, known };
+  const Body first = [=](const SimPlatform& p, Memory& m) {
+    p.store<Scope::sys, kRelaxed>(&m.words[word], uint64_t{1});
+    p.store<Scope::sys, Order::release>(&m.words[known], uint64_t{1});
+  };
+  const Body tells = [=](const SimPlatform& p, Memory& m) {
+    p.wait_until<Scope::sys, Order::acquire>(
+        &m.words[known], [](uint64_t v) { return v == 1; }, {}, "known");
+    if (by_fence) {
+      p.fence<Scope::cta, Order::release>();
+      p.store<Scope::sys, kRelaxed>(&m.words[flag], uint64_t{5});
+    } else {
+      p.store<Scope::gpu, Order::release>(&m.words[flag], uint64_t{5});
+    }
+  };
+  const auto listens = [=](uint32_t self, bool exchanges) {
+    return [=](const SimPlatform& p, Memory& m) {
+      m.seen[self][0] = by_fence ? p.load<Scope::sys, Order::acquire>(&m.words[flag])
+                                 : p.load<Scope::cta, Order::acquire>(&m.words[flag]);
+      m.seen[self][1] = p.load<Scope::sys, kRelaxed>(&m.words[word]);
+      if (exchanges) {
+        m.seen[self][2] = p.exchange<Scope::sys, kRelaxed>(&m.words[flag], uint64_t{7});
+      }
+    };
+  };
+  SmallProgram program;
+  program.program().scopes_required = by_fence;
+  program.add({1, 2}, first);
+  program.add({0, 0}, tells);
+  program.add({0, 1}, tells);
+  program.add({0, 0}, listens(3, true));
+  program.add({0, 1}, listens(4, false));
+  REQUIRE(explore_all(program.program()).complete);
+  const size_t outcomes = program.outcomes.size();
+  const PlainWalk walk(program.program(), 10'000'000);
+  REQUIRE_FALSE(walk.gave_up());
+  CHECK(program.outcomes.size() == outcomes);
+}
+
+// What a load comes by only after six others that no drawn execution makes has been stored by then.
+TEST_CASE("who is met late by a search may still read what is old", "[explore]") {
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+                          for (uint64_t i = 1; i <= 12; ++i) {
+                            p.store<Scope::sys, kRelaxed>(&m.words[0], i);
+                          }
+                          (void)p.load<Scope::sys, kRelaxed>(&m.words[2]);
+                          for (uint64_t i = 1; i <= 3; ++i) {
+                            p.store<Scope::sys, kRelaxed>(&m.words[1], i);
+                          }
+                        },
+                        [](const SimPlatform& p, Memory& m) {
+                          p.store<Scope::sys, kRelaxed>(&m.words[2], uint64_t{9});
+                          for (uint64_t i = 1; i <= 6; ++i) {
+                            if (p.load<Scope::sys, kRelaxed>(&m.words[0]) != i) return;
+                          }
+                          p.store<Scope::sys, kRelaxed>(&m.words[2], uint64_t{1});
+                          m.seen[1][0] = 1 + p.load<Scope::sys, kRelaxed>(&m.words[1]);
+                        }});
+  REQUIRE(explore_all(program.program()).complete);
+  std::set<uint64_t> told;
+  for (const std::string& outcome : program.outcomes) {
+    Memory m;
+    std::memcpy(&m, outcome.data(), sizeof(m));
+    told.insert(m.seen[1][0]);
+  }
+  CHECK(told == std::set<uint64_t>{0, 1, 2, 3, 4});
+}
+
+TEST_CASE("a livelock that stores more often than a word can tell is one", "[explore]") {
+  SmallProgram program({[](const SimPlatform& p, Memory& m) { play(p, m, 0); },
+                        [](const SimPlatform& p, Memory& m) { play(p, m, 1); }});
+  program.program().max_steps = 40'000;
+  CHECK(explore_random(program.program(), 1, 1).failure.find("livelock: ") == 0);
 }
 
 TEST_CASE("words that overlap, and programs without known memory, are refused", "[explore]") {

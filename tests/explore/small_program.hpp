@@ -15,7 +15,7 @@ using sim::Place;
 using sim::SimPlatform;
 
 constexpr Order kRelaxed = Order::relaxed;
-constexpr uint32_t kMaxActors = 3;
+constexpr uint32_t kMaxActors = 5;
 constexpr uint32_t kMaxSteps = 5;
 
 struct Memory {

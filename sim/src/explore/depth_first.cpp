@@ -17,9 +17,6 @@ class DepthFirst {
  public:
   DepthFirst(const Program& program, uint32_t surprises)
       : execution_(program), surprises_(surprises) {
-    if (program.actors.size() > Execution::kMaxReaders) {
-      throw std::invalid_argument("too many actors to search all they read");
-    }
     if (program.memory == nullptr) {
       throw std::invalid_argument("what a program shares must be known to save its states");
     }
@@ -32,16 +29,17 @@ class DepthFirst {
       if (!account(result_, execution_, taken)) return result_;
     }
     do {
-      execution_.assume(execution_.use());
+      execution_.assume();
       result_ = {};
       met_ = {};
       seen_ = {};
       came_back_to_ = kUnbounded;
       depth_ = 0;
       left_ = surprises_;
-      // Who accesses what he was not expected to may miss what has been left out.
-      const bool whole = run_all(max_executions);
-      if (!whole && (result_.failure.empty() || execution_.as_assumed())) return result_;
+      const bool ended = run_all(max_executions);
+      if (ended || !execution_.as_assumed()) continue;
+      while (depth_ > 0) add_whole(levels_[--depth_]->whole);
+      return result_;
     } while (!execution_.as_assumed());
     if (result_.executions == result_.blocked) result_.failure = "no execution comes to an end";
     result_.complete = result_.failure.empty();
@@ -61,13 +59,15 @@ class DepthFirst {
     bool at_last_move() const { return taken + 1 == moves.size(); }
   };
 
-  // False if it has failed, or not come to the end.
+  // False if it has failed, or not come to the end: by what somebody accesses who was not expected
+  // to, what has been left out so far may have been missed.
   bool run_all(uint64_t max_executions) {
     execution_.restart();
     do {
       if (result_.executions == max_executions) return false;
       const uint64_t begun = execution_.steps();
       const double whole = go_down();
+      if (!execution_.as_assumed()) return false;
       account_for(begun, whole);
       if (!result_.failure.empty()) return false;
     } while (go_back());
@@ -83,6 +83,7 @@ class DepthFirst {
     blocked_ = false;
     for (;;) {
       const std::vector<Move>& moves = this->moves();
+      if (!execution_.as_assumed()) return 0;
       if (moves.empty()) {
         blocked_ = execution_.dead_end();
         return blocked_ ? 0 : 1;

@@ -136,9 +136,13 @@ void Execution::take(const Move& move) {
   program_digest_.reset();
   if (++steps_ > program_.max_steps) fail(livelock());
   actor.parked = Parked::no;
-  perform(move.actor, move.outcome);
-  look_for_race();
-  if (move.outcome != Move::kMiss) run_to_choice(move.actor);
+  try {
+    perform(move.actor, move.outcome);
+    look_for_race();
+    if (move.outcome != Move::kMiss) run_to_choice(move.actor);
+  } catch (const MemoryModel::TooManyStores&) {
+    fail(livelock());
+  }
 }
 
 void Execution::perform(uint32_t actor, uint32_t outcome) {
@@ -203,10 +207,18 @@ bool Execution::perform_at_once(uint32_t actor) {
     case Request::Kind::await:
       return false;
     case Request::Kind::load:
+      memory_.will_load(actor, next.location);
+      watch(a, next.location);
+      return false;
     case Request::Kind::update:
+      memory_.will_store(actor, next.location);
+      if (next.update.kind == Update::Kind::compare_exchange) {
+        memory_.will_load(actor, next.location);
+      }
       watch(a, next.location);
       return false;
     case Request::Kind::store:
+      memory_.will_store(actor, next.location);
       if (memory_.store_choices(actor, next.location) > 1) return false;
       perform(actor, 0);
       return true;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain data: who has written and read it last, and whether that was in order.
+// Plain data: who has written and read it last, and whether that was in order. Who knows of a read
+// knows of the write that it has read, for the reader did, until somebody writes again.
 #include <bit>
 
 #include <ringer/sim/explore/memory_model.hpp>
@@ -33,7 +34,10 @@ void MemoryModel::for_each_cell(const void* at, uint64_t bytes, F&& f) {
   changed();
   for (uint64_t c = first; c <= last; ++c) {
     const uint32_t cell = cell_at_.number_of(c);
-    if (cell >= use_.cells.size()) use_.cells.resize(cell + 1);
+    if (cell >= use_.cells.size()) {
+      use_.cells.resize(cell + 1);
+      use_grown_ = true;
+    }
     hold_cells(cell + 1);
     f(cell, facts_of(cell));
   }
@@ -41,7 +45,7 @@ void MemoryModel::for_each_cell(const void* at, uint64_t bytes, F&& f) {
 
 void MemoryModel::write_data(uint32_t actor, const void* at, uint64_t bytes) {
   for_each_cell(at, bytes, [&](uint32_t cell, const Facts& facts) {
-    use_.cells[cell].writes |= bit_of(actor);
+    note(use_.cells[cell].writes, bit_of(actor));
     ViewId& view = now_.actors[actor].view;
     const uint64_t written = uint64_t{1} << facts.shift;
     const uint64_t all = ((uint64_t{1} << kinds_of_facts()) - 1) << facts.shift;
@@ -64,7 +68,7 @@ void MemoryModel::write_data(uint32_t actor, const void* at, uint64_t bytes) {
 
 void MemoryModel::read_data(uint32_t actor, const void* at, uint64_t bytes) {
   for_each_cell(at, bytes, [&](uint32_t cell, const Facts& facts) {
-    use_.cells[cell].reads |= bit_of(actor);
+    note(use_.cells[cell].reads, bit_of(actor));
     ViewId& view = now_.actors[actor].view;
     const uint64_t written = uint64_t{1} << facts.shift;
     const uint64_t read = written << (1 + actor);

@@ -78,6 +78,7 @@ uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
     id = location_at_.number_of(address);
     bytes_of_.push_back(bytes);
     use_.words.resize(id + 1);
+    use_grown_ = true;
   } else if (bytes_of_[id] != bytes) {
     throw std::invalid_argument("a shared word has two sizes");
   }
@@ -86,6 +87,7 @@ uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
   if (now_.locations[id].stores == 0) {
     Store first;
     std::memcpy(&first.value, at, bytes);
+    changed();
     add_store(id, 0, first);
   }
   return id;
@@ -121,7 +123,7 @@ void MemoryModel::take(uint32_t actor, uint32_t location, uint32_t index, Scope 
                        bool acquire) {
   changed();
   see(actor, location, index);
-  use_.words[location].reads[static_cast<uint32_t>(scope)] |= bit_of(actor);
+  note(use_.words[location].reads[static_cast<uint32_t>(scope)], bit_of(actor));
   const Store& read = stores_of(location)[index];
   const uint32_t kin = kinship(actor, read.writer);
   const bool mutual = reaches(scope, kin) && reaches(read.scope, kin);
@@ -140,7 +142,7 @@ uint32_t MemoryModel::load_choices(uint32_t actor, uint32_t location) const {
 
 uint64_t MemoryModel::load(uint32_t actor, uint32_t location, uint32_t choice, Scope scope,
                            Order order) {
-  use_.words[location].loads |= bit_of(actor);
+  will_load(actor, location);
   const std::span<const Store> stores = stores_of(location);
   const auto index = static_cast<uint32_t>(stores.size()) - 1 - choice;
   take(actor, location, index, scope, acquires(order));
@@ -158,7 +160,7 @@ uint32_t MemoryModel::store_choices(uint32_t actor, uint32_t location) const {
 
 void MemoryModel::store(uint32_t actor, uint32_t location, uint32_t choice, uint64_t value,
                         Scope scope, Order order) {
-  use_.words[location].stores |= bit_of(actor);
+  will_store(actor, location);
   const std::span<const Store> stores = stores_of(location);
   auto index = static_cast<uint32_t>(stores.size());
   while (choice > 0) {
@@ -194,8 +196,8 @@ uint32_t MemoryModel::nth_candidate(uint32_t actor, uint32_t location, const Upd
 uint64_t MemoryModel::update(uint32_t actor, uint32_t location, uint32_t choice,
                              const Update& update, Scope scope, Order order) {
   // One that stores nothing now may store another time.
-  use_.words[location].stores |= bit_of(actor);
-  if (update.kind == Update::Kind::compare_exchange) use_.words[location].loads |= bit_of(actor);
+  will_store(actor, location);
+  if (update.kind == Update::Kind::compare_exchange) will_load(actor, location);
   const uint32_t index = nth_candidate(actor, location, update, choice);
   const Store read = stores_of(location)[index];
   const bool stores = update.stores(read.value);
@@ -220,7 +222,7 @@ void MemoryModel::insert(uint32_t actor, uint32_t location, uint32_t index, uint
   const uint32_t rank = first_rank(location) + index;
   const Location& l = now_.locations[location];
   if (first_rank(location) + l.stores > Ranks::kMax) {
-    throw std::length_error("too many stores to a shared word");
+    throw TooManyStores("too many stores to a shared word");
   }
   // Slipped in: who has seen what comes behind it has seen one more.
   if (index < l.stores) now_.views.make_room(location, rank);

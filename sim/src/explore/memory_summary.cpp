@@ -27,23 +27,22 @@ uint32_t sum_of_bytes(uint64_t word) {
 
 }  // namespace
 
-// An access to plain data matters as long as somebody who conflicts with it does not know of it.
-// Who writes must know all reads, and with one the write that it has read.
-void MemoryModel::assume(const MemoryUse& use) {
+void MemoryModel::assume() {
   changed();
-  assumed_ = use;
-  hold_locations(std::max(location_at_.size(), static_cast<uint32_t>(now_.locations.size())));
-  hold_cells(static_cast<uint32_t>(use.cells.size()));
+  assumed_ = use_;
+  use_grown_ = false;
+  hold_locations(location_at_.size());
+  hold_cells(static_cast<uint32_t>(use_.cells.size()));
   conflicts_.assign(actor_names_.size(), std::vector<uint64_t>(now_.facts.size()));
   overwrites_ = conflicts_;
   parts_ = Parts(now_.views.rank_blocks(), now_.facts.size());
-  for (uint32_t cell = 0; cell < use.cells.size(); ++cell) {
+  for (uint32_t cell = 0; cell < use_.cells.size(); ++cell) {
     const Facts facts = facts_of(cell);
     const uint64_t written = uint64_t{1} << facts.shift;
     const uint64_t reads = ((uint64_t{1} << kinds_of_facts()) - 2) << facts.shift;
     for (uint32_t a = 0; a < actor_names_.size(); ++a) {
-      if ((use.cells[cell].reads & bit_of(a)) != 0) conflicts_[a][facts.word] |= written;
-      if ((use.cells[cell].writes & bit_of(a)) == 0) continue;
+      if ((use_.cells[cell].reads & bit_of(a)) != 0) conflicts_[a][facts.word] |= written;
+      if ((use_.cells[cell].writes & bit_of(a)) == 0) continue;
       conflicts_[a][facts.word] |= reads;
       overwrites_[a][facts.word] |= written;
     }
@@ -89,6 +88,8 @@ void MemoryModel::forget_unseen() {
   now_.stores.resize(kept);
 }
 
+// An access to plain data matters as long as somebody who conflicts with it does not know of it.
+// Who writes must know all reads, and with one the write that it has read.
 void MemoryModel::list_matter() {
   matter_.assign(parts_.fact_words, 0);
   for (uint32_t a = 0; a < now_.actors.size(); ++a) {
@@ -122,8 +123,7 @@ uint32_t MemoryModel::number_of(ViewId view, ViewId other) {
     const uint64_t known = views.facts(view)[i] | views.facts(other)[i];
     tuple_[parts_.rank_words + i] = known & matter_[i];
   }
-  const size_t hint = view == other ? view : other;
-  const uint32_t number = parts_.views.number_of(tuple_.data(), hint);
+  const uint32_t number = parts_.views.number_of(tuple_.data(), other);
   if (number == parts_.stores_seen.size()) {
     uint32_t seen = 0;
     for (size_t i = 0; i < parts_.rank_words; ++i) seen += sum_of_bytes(tuple_[i]);
@@ -132,18 +132,25 @@ uint32_t MemoryModel::number_of(ViewId view, ViewId other) {
   return number;
 }
 
-// The value, and by whom it would be read out of scope.
-uint64_t MemoryModel::tag_of(const Store& store, const MemoryUse::Word& use,
-                             uint64_t readers) const {
+// What a store is to its readers besides what it tells them: its value; who is told what, for those
+// who are near to one writer may be far from another one; and who reads it out of scope.
+uint64_t MemoryModel::tag_of(const Store& store, const MemoryUse::Word& use, uint64_t readers,
+                             const std::array<uint64_t, kLevels>& told) const {
   uint64_t tag = mix(store.value, 1);
-  if (!scopes_required_ || store.age == 0) return tag;
+  if (store.age == 0) return tag;
+  const std::array<uint64_t, kLevels>& kin = kin_[store.writer];
+  uint64_t near = 0;
+  for (uint32_t level = 0; level + 1 < kLevels; ++level) {
+    near |= readers & kin[level];
+    if (told[level] != told[level + 1]) tag = mix(mix(tag, near), level);
+  }
   for (uint32_t scope = 0; scope < kLevels; ++scope) {
-    uint64_t racing = 0;
-    for (uint32_t kin = 0; kin < kLevels; ++kin) {
-      const bool mutual = scope >= kin && reaches(store.scope, kin);
-      if (!mutual) racing |= readers & use.reads[scope] & kin_[store.writer][kin];
+    uint64_t outside = 0;
+    for (uint32_t level = 0; level < kLevels; ++level) {
+      const bool mutual = scope >= level && (!scopes_required_ || reaches(store.scope, level));
+      if (!mutual) outside |= readers & use.reads[scope] & kin[level];
     }
-    if (racing != 0) tag = mix(tag, racing * kLevels + scope);
+    if (outside != 0) tag = mix(mix(tag, outside), kLevels + scope);
   }
   return tag;
 }
@@ -171,7 +178,7 @@ uint32_t MemoryModel::number_of_stores(uint32_t location, uint64_t running, Exte
     }
     extent.add(location, near != 0 ? behind(number_of(store.message[kLevels - 1])) + 1 : 1);
     const uint64_t follows = i > 0 && store.follows_read ? 1 : 0;
-    last_tags = {last_tags[1], tag_of(store, use, readers) << 1};
+    last_tags = {last_tags[1], tag_of(store, use, readers, told) << 1};
     const std::array<uint64_t, kStoreWords> tuple{number | told[0] << 32, last_tags[1] | follows,
                                                   told[1] | told[2] << 32};
     number = parts_.stores.number_of(tuple.data(), 4 * location + (first_rank(location) + i) % 4);

@@ -50,7 +50,7 @@ class DigestMap {
  public:
   DigestMap() : slots_(kFirstSlots) {}
 
-  /// The digest's value, and whether it is new. Until the next one.
+  /// The digest's value, and whether it is new. Valid until the next insert().
   std::pair<T*, bool> insert(uint64_t digest) {
     digest = marked(digest);
     if (4 * (size_ + 1) > 3 * slots_.size()) grow();

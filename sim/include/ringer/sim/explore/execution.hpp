@@ -92,9 +92,7 @@ struct Move {
 
 class Execution {
  public:
-  static constexpr uint32_t kMaxReaders = 64;
-
-  /// `program` must outlive it.
+  /// `program` must outlive it, and has at most MemoryModel::kMaxActors.
   explicit Execution(const Program& program);
   ~Execution();
   Execution(const Execution&) = delete;
@@ -108,14 +106,14 @@ class Execution {
   /// The moves of one actor that are enough to come to every end there is: he reads a store that is
   /// there, at once, since it makes no difference to anybody when he does, or he defers, and reads
   /// one that is still to come. There is a sense in it only where others store, as assume() has it.
-  /// Empty also where who has deferred waits in vain: dead_end(). For at most kMaxReaders actors.
+  /// Empty also where who has deferred waits in vain: dead_end().
   const std::vector<Move>& read_moves(bool oldest_first = false);
   bool dead_end() const { return dead_end_; }
   bool anybody_deferred() const;
-  /// Who has accessed what in any execution so far, and who else is not expected to.
-  const MemoryUse& use() const { return memory_.use(); }
-  void assume(const MemoryUse& use) { memory_.assume(use); }
-  bool as_assumed() const { return memory_.use() == memory_.assumed(); }
+  /// From now on nobody is expected to access what nobody has accessed in any execution so far. Who
+  /// is about to do so all the same ends as_assumed(): what can follow has been forgotten.
+  void assume() { memory_.assume(); }
+  bool as_assumed() const { return memory_.as_assumed(); }
   void take(const Move& move);
   /// What is wrong at the end; empty if nothing is. Runs the program's check.
   std::string verdict();
@@ -270,7 +268,7 @@ class Execution {
   uint64_t runs_ = 0;
   Glance glance_;
   bool glancing_ = false;
-  std::optional<uint64_t> program_digest_;  // since anybody has moved
+  std::optional<uint64_t> program_digest_;  // until anybody moves
   std::vector<std::string>* trace_ = nullptr;
 };
 

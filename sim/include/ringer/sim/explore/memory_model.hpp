@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -55,8 +56,14 @@ class MemoryModel {
     std::string name;
     Place place;
   };
+  /// A word holds for each actor whether it has read a cell, and one bit more.
   static constexpr uint32_t kMaxActors = 62;
-  /// At most `max_locations` different words; std::length_error for one more, or for more actors.
+  /// A word has been stored to more often than ranks can tell.
+  struct TooManyStores : std::length_error {
+    using std::length_error::length_error;
+  };
+  /// At most `max_locations` different words; std::length_error for one more, or for more than
+  /// kMaxActors.
   MemoryModel(const std::vector<ActorFacts>& actors, uint32_t max_locations);
 
   /// From now on, who reads what another one has stored is a race unless the scopes of both reach.
@@ -72,6 +79,7 @@ class MemoryModel {
     return reinterpret_cast<const void*>(static_cast<uintptr_t>(location_at_.key(location)));
   }
   /// The number of the word of `bytes` at `at`. Before all stores, its value is what stands there.
+  /// stores and updates throw TooManyStores.
   uint32_t location(const void* at, uint32_t bytes);
 
   uint32_t load_choices(uint32_t actor, uint32_t location) const;
@@ -92,13 +100,13 @@ class MemoryModel {
   const std::string& race() const { return race_; }
   void forgive() { race_.clear(); }
 
-  /// Stores are counted as they are made: the age of one is the count then. That of the one which a
-  /// load or an update with this choice would read.
+  /// Stores are counted as they are made, what was there before as one: the age of one is the count
+  /// then. That of the one which a load or an update with this choice would read.
   uint32_t stores_made() const { return now_.stores_made; }
   uint32_t age_of_load(uint32_t location, uint32_t choice) const;
   uint32_t age_of_update(uint32_t actor, uint32_t location, uint32_t choice,
                          const Update& update) const;
-  /// Age of the youngest store to the location.
+  /// Age of the youngest store to the location that has ever been made.
   uint32_t youngest(uint32_t location) const { return now_.locations[location].youngest; }
   /// A digest of which stores to the location are younger than `age`; 0 if none is.
   uint64_t younger_than(uint32_t location, uint32_t age) const;
@@ -117,25 +125,33 @@ class MemoryModel {
   /// What the last store in the location's order has left there.
   uint64_t final_value(uint32_t location) const { return stores_of(location).back().value; }
 
-  /// Who has accessed what since the model was made.
-  const MemoryUse& use() const { return use_; }
-  /// From now on nobody is expected to access what `use` does not say. When somebody has done so,
-  /// use() has grown, and digests since then may have been equal for memories that are not.
-  void assume(const MemoryUse& use);
+  /// Somebody is about to access the location; that counts as having done so.
+  void will_load(uint32_t actor, uint32_t location) {
+    note(use_.words[location].loads, bit_of(actor));
+  }
+  void will_store(uint32_t actor, uint32_t location) {
+    note(use_.words[location].stores, bit_of(actor));
+  }
+  /// From now on nobody is expected to access what nobody has accessed since the model was made.
+  /// When somebody has done so as_assumed() is false: digests since then may have been equal for
+  /// memories that are not, and stores may be gone that somebody would still read.
+  void assume();
+  bool as_assumed() const { return !use_grown_; }
   const MemoryUse& assumed() const { return assumed_; }
 
   /// What may be told from two summaries at a glance.
   struct Extent {
     using Fields = int8_t __attribute__((vector_size(16)));
     static constexpr uint32_t kFields = 16;
-    // How much is not known: a memory that covers another one has no less in any field.
+    // How much is not known: a memory that covers another one has no less in any field. Locations
+    // from the first field on, actors from the last one down; what meets in a field is added up.
     Fields fields{};
-    // By location, four bits each, what the last two stores are; 0 if there is one. A memory that
-    // covers another one has no other two.
+    // By location, four bits each for the first sixteen, what the last two stores are; 0 if there
+    // is one. A memory that covers one with two or more has the same two.
     uint64_t last_two = 0;
 
     void add(uint32_t field, uint32_t much) {
-      const auto before = static_cast<uint32_t>(fields[field % kFields]);
+      const auto before = static_cast<uint8_t>(fields[field % kFields]);
       fields[field % kFields] = static_cast<int8_t>(std::min(before + much, 127u));
     }
     bool may_cover(const Extent& other) const {
@@ -156,6 +172,7 @@ class MemoryModel {
   /// of summaries.
   bool covers(std::span<const uint32_t> one, std::span<const uint32_t> other) const;
 
+  /// Of states saved since the last assume().
   struct State;
   void save(State& state) const;
   void restore(const State& state);
@@ -206,6 +223,10 @@ class MemoryModel {
     return rank < first ? 0 : rank - first;
   }
   void changed() { now_.version = ++versions_; }
+  void note(uint64_t& actors, uint64_t actor) {
+    use_grown_ |= (actors & actor) == 0;
+    actors |= actor;
+  }
   static uint64_t bit_of(uint32_t actor) { return uint64_t{1} << actor; }
   void check_alone(const void* at, uint32_t bytes) const;
 
@@ -271,7 +292,8 @@ class MemoryModel {
   uint32_t number_of_eyes(const Actor& actor);
   uint32_t behind(uint32_t view) const;
   uint32_t number_of_stores(uint32_t location, uint64_t running, Extent& extent);
-  uint64_t tag_of(const Store& store, const MemoryUse::Word& use, uint64_t readers) const;
+  uint64_t tag_of(const Store& store, const MemoryUse::Word& use, uint64_t readers,
+                  const std::array<uint64_t, kLevels>& told) const;
   bool within(uint32_t less, uint32_t more, const Pair& memories) const;
   bool covers_eyes(uint32_t one, uint32_t other, const Pair& memories) const;
   bool covers_stores(uint32_t one, uint32_t other, const Pair& memories) const;
@@ -292,6 +314,7 @@ class MemoryModel {
   Numbering cell_at_;  // addresses in cells
   uint32_t max_locations_;
   MemoryUse use_;
+  bool use_grown_ = false;  // since it was assumed
   MemoryUse assumed_;
   // As assumed, by actor: the facts that it must know of before it may do what it does; and those
   // only where nobody has read what was written.

@@ -84,7 +84,7 @@ class ViewPool {
     if (from != 0) ++owners_[from];
   }
 
-  /// What both know.
+  /// What either knows.
   void join(Id& into, Id from) {
     if (from == 0 || into == from) return;
     if (into == 0) return share(into, from);
