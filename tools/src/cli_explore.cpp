@@ -163,13 +163,13 @@ class ExploreCommand : public Command {
                                    {"mutant", request.mutation ? request.mutation->name : ""},
                                    {"executions", result.executions},
                                    {"blocked", result.blocked},
-                                   {"whole", result.whole},
                                    {"max_depth", result.max_depth},
                                    {"complete", is_proof(request, result)},
                                    {"as_asked", result.complete},
                                    {"hash", fmt::format("{:016x}", result.hash)},
                                    {"seconds", seconds},
                                    {"ok", again.empty()}};
+    if (result.whole > 0) json["whole"] = result.whole;
     if (!again.empty()) {
       json["failure"] = result.failure;
       json["schedule"] = result.schedule;
