@@ -32,8 +32,6 @@ class CoveredSet {
     }
     return false;
   }
-  /// The same key will be asked for.
-  void prefetch(uint64_t key) const { __builtin_prefetch(&slots_[key & (slots_.size() - 1)]); }
 
   void add(uint64_t key, const MemoryModel::Summary& memory) {
     if (2 * (keys_ + 1) > slots_.size()) grow();

@@ -83,7 +83,8 @@ void MemoryModel::forget_unseen() {
     location.first = kept;
     kept += location.stores;
     if (oldest == 0) continue;
-    now_.first_ranks[l / Ranks::kLanes].lanes[l % Ranks::kLanes] += static_cast<int16_t>(oldest);
+    Ranks::Lanes& ranks = now_.first_ranks[l / Ranks::kLanes].lanes;
+    ranks[l % Ranks::kLanes] = static_cast<int16_t>(first_rank(l) + oldest);
   }
   now_.stores.resize(kept);
 }

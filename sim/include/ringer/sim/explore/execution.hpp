@@ -122,13 +122,14 @@ class Execution {
   uint64_t steps() const { return steps_; }
   /// A state, as far as it counts for what can follow. Only where Fiber::savable().
   struct Identity {
-    uint64_t place =
-        0;  // digest of the stacks, of who has deferred what, and of what last stores have left
+    /// Digest of the stacks, of who has deferred what, and of what last stores have left.
+    uint64_t place = 0;
     MemoryModel::Summary memory;
 
     /// Equal for states from which the same can follow.
     uint64_t digest() const { return mix(memory.digest(), place); }
   };
+  /// Forgets stores that nobody can see any more.
   void identify(Identity& identity);
   /// At one place: whether whatever can follow upon `other` can follow upon a state with the memory
   /// `one`.

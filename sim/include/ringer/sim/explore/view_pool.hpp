@@ -19,7 +19,8 @@ struct Ranks {
 };
 
 /// A view is, by location, the rank of the newest store seen of it, and facts that are known, a bit
-/// each. Views are shared, and written only while they have one owner.
+/// each. Views are shared and counted; one that is shared is copied before it is written to, and
+/// its owner has the copy's number from then on. View 0 is nobody's and never written to.
 class ViewPool {
  public:
   using Id = uint32_t;  // 0 knows nothing
@@ -32,9 +33,11 @@ class ViewPool {
     free_.clear();
   }
 
+  /// Numbers of views are below it; some of them are free.
   size_t size() const { return owners_.size(); }
   uint32_t rank_blocks() const { return rank_blocks_; }
   uint32_t fact_words() const { return fact_words_; }
+  /// rank_blocks() of them, and fact_words(); until a view is written to.
   const Ranks* ranks(Id view) const { return ranks_.data() + size_t{view} * rank_blocks_; }
   const uint64_t* facts(Id view) const { return facts_.data() + size_t{view} * fact_words_; }
 
@@ -77,6 +80,7 @@ class ViewPool {
     fact_words_ = fact_words;
   }
 
+  /// `to` is `from`'s, too, and leaves what it was.
   void share(Id& to, Id from) {
     if (to == from) return;
     if (to != 0 && --owners_[to] == 0) free_.push_back(to);
@@ -97,6 +101,7 @@ class ViewPool {
       facts_[size_t{into} * fact_words_ + i] |= facts(from)[i];
     }
   }
+  /// The later one of each pair.
   static Ranks later(const Ranks& a, const Ranks& b) {
     const Ranks::Lanes newer = b.lanes > a.lanes;
     return {(b.lanes & newer) | (a.lanes & ~newer)};
