@@ -124,7 +124,7 @@ uint32_t MemoryModel::number_of(ViewId view, ViewId other) {
     const uint64_t known = views.facts(view)[i] | views.facts(other)[i];
     tuple_[parts_.rank_words + i] = known & matter_[i];
   }
-  const uint32_t number = parts_.views.number_of(tuple_.data(), other);
+  const uint32_t number = parts_.views.number_of(tuple_.data());
   if (number == parts_.stores_seen.size()) {
     uint32_t seen = 0;
     for (size_t i = 0; i < parts_.rank_words; ++i) seen += sum_of_bytes(tuple_[i]);
@@ -177,12 +177,12 @@ uint32_t MemoryModel::number_of_stores(uint32_t location, uint64_t running, Exte
       near |= readers & kin_[store.writer][level];
       told[level] = near != 0 ? number_of(store.message[level]) : kNone;
     }
-    extent.add(location, near != 0 ? behind(number_of(store.message[kLevels - 1])) + 1 : 1);
+    extent.add(location, near != 0 ? behind(static_cast<uint32_t>(told[kLevels - 1])) + 1 : 1);
     const uint64_t follows = i > 0 && store.follows_read ? 1 : 0;
     last_tags = {last_tags[1], tag_of(store, use, readers, told) << 1};
     const std::array<uint64_t, kStoreWords> tuple{number | told[0] << 32, last_tags[1] | follows,
                                                   told[1] | told[2] << 32};
-    number = parts_.stores.number_of(tuple.data(), 4 * location + (first_rank(location) + i) % 4);
+    number = parts_.stores.number_of(tuple.data());
   }
   if (stores.size() > 1 && location < Extent::kFields) {
     const uint64_t two = mix(last_tags[0], last_tags[1] | stores.back().follows_read);
@@ -201,7 +201,7 @@ uint32_t MemoryModel::number_of_eyes(const Actor& actor) {
   }
   std::array<uint64_t, kEyesWords> tuple;
   for (size_t i = 0; i < kEyesWords; ++i) tuple[i] = word_at(eyes.data(), i);
-  return parts_.eyes.number_of(tuple.data(), static_cast<size_t>(&actor - now_.actors.data()));
+  return parts_.eyes.number_of(tuple.data());
 }
 
 void MemoryModel::count_stores(std::vector<uint32_t>& words) const {

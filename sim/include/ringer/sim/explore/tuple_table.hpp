@@ -15,17 +15,6 @@ class TupleTable {
   /// For tuples of so many words.
   explicit TupleTable(size_t words) : words_(words) {}
 
-  /// What has been asked for last with the same `hint`, a small number, is found at once.
-  uint32_t number_of(const uint64_t* tuple, size_t hint) {
-    const size_t width = words_ + 1;
-    if ((hint + 1) * width > recent_.size()) recent_.resize((hint + 1) * width);
-    uint64_t* const recent = &recent_[hint * width];
-    if (recent[words_] == 0 || !same(tuple, recent)) {
-      recent[words_] = number_of(tuple) + 1;
-      std::copy_n(tuple, words_, recent);
-    }
-    return static_cast<uint32_t>(recent[words_] - 1);
-  }
   uint32_t number_of(const uint64_t* tuple) {
     if (2 * (size_ + 1) > slots_) grow();
     uint64_t* const slot = find(tuple);
@@ -78,7 +67,6 @@ class TupleTable {
   size_t size_ = 0;
   std::vector<uint64_t> table_;   // a tuple, and its number + 1 or 0 for none
   std::vector<uint64_t> tuples_;  // by number
-  std::vector<uint64_t> recent_;  // by hint, as table_
 };
 
 }  // namespace ringer::sim
