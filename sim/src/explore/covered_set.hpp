@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include <ringer/sim/explore/digest.hpp>
 #include <ringer/sim/explore/memory_model.hpp>
 
 namespace ringer::sim {
@@ -16,14 +17,12 @@ namespace ringer::sim {
 /// extents lie side by side.
 class CoveredSet {
  public:
-  CoveredSet() : slots_(kFirstSlots) {}
-
   /// Whether `covers(one)` holds for one of the memories that were added with `key`, whose extent
   /// allows it.
   template <class F>
   bool any(uint64_t key, const MemoryModel::Extent& extent, F&& covers) const {
-    for (uint32_t g = slots_[slot_of(key)].newest; g != kNone; g = groups_[g].older) {
-      const Group& group = groups_[g];
+    for (uint32_t g = newest_.get(key); g != 0; g = groups_[g - 1].older) {
+      const Group& group = groups_[g - 1];
       for (uint32_t i = 0; i < group.members; ++i) {
         if (!group.extents[i].may_cover(extent)) continue;
         const uint32_t* const memory = &words_[group.memories[i]];
@@ -34,17 +33,12 @@ class CoveredSet {
   }
 
   void add(uint64_t key, const MemoryModel::Summary& memory) {
-    if (2 * (keys_ + 1) > slots_.size()) grow();
-    Slot& slot = slots_[slot_of(key)];
-    if (slot.newest == kNone) {
-      slot.key = key;
-      ++keys_;
+    uint32_t& newest = *newest_.insert(key).first;
+    if (newest == 0 || groups_[newest - 1].members == kGroup) {
+      groups_.push_back({{}, {}, newest, 0});
+      newest = static_cast<uint32_t>(groups_.size());
     }
-    if (slot.newest == kNone || groups_[slot.newest].members == kGroup) {
-      groups_.push_back({{}, {}, slot.newest, 0});
-      slot.newest = static_cast<uint32_t>(groups_.size() - 1);
-    }
-    Group& group = groups_[slot.newest];
+    Group& group = groups_[newest - 1];
     group.extents[group.members] = memory.extent;
     group.memories[group.members++] = words_.size();
     words_.push_back(static_cast<uint32_t>(memory.words.size()));
@@ -52,35 +46,15 @@ class CoveredSet {
   }
 
  private:
-  static constexpr uint32_t kNone = ~uint32_t{0};
-  static constexpr size_t kFirstSlots = 1024;
   static constexpr size_t kGroup = 3;  // two cache lines
-  struct Slot {
-    uint64_t key = 0;
-    uint32_t newest = kNone;
-  };
   struct alignas(64) Group {
     std::array<MemoryModel::Extent, kGroup> extents;
     std::array<size_t, kGroup> memories;  // from where on in `words_`: how many, and they
-    uint32_t older;
+    uint32_t older;                       // its number, from 1 on; 0: there is none
     uint32_t members;
   };
 
-  size_t slot_of(uint64_t key) const {
-    size_t i = key & (slots_.size() - 1);
-    while (slots_[i].newest != kNone && slots_[i].key != key) i = (i + 1) & (slots_.size() - 1);
-    return i;
-  }
-  void grow() {
-    std::vector<Slot> old(2 * slots_.size());
-    old.swap(slots_);
-    for (const Slot& slot : old) {
-      if (slot.newest != kNone) slots_[slot_of(slot.key)] = slot;
-    }
-  }
-
-  std::vector<Slot> slots_;
-  size_t keys_ = 0;
+  DigestMap<uint32_t> newest_;  // group of a key
   std::vector<Group> groups_;
   std::vector<uint32_t> words_;
 };

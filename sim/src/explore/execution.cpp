@@ -211,10 +211,7 @@ bool Execution::perform_at_once(uint32_t actor) {
       watch(a, next.location);
       return false;
     case Request::Kind::update:
-      memory_.will_store(actor, next.location);
-      if (next.update.kind == Update::Kind::compare_exchange) {
-        memory_.will_load(actor, next.location);
-      }
+      memory_.will_update(actor, next.location, next.update);
       watch(a, next.location);
       return false;
     case Request::Kind::store:

@@ -15,7 +15,7 @@ void MemoryModel::report(uint32_t actor, uint32_t other, uint32_t cell, const ch
   if (!race_.empty()) return;
   race_ = actor_names_[actor] + " " + what + " " + actor_names_[other] + " unordered: " +
           name_of(reinterpret_cast<const void*>(
-              static_cast<uintptr_t>(cell_at_.key(cell) * kCellBytes)));
+              static_cast<uintptr_t>(*cell_at_.at(cell) * kCellBytes)));
 }
 
 void MemoryModel::hold_cells(uint32_t cells) {
@@ -33,7 +33,7 @@ void MemoryModel::for_each_cell(const void* at, uint64_t bytes, F&& f) {
   const auto last = (reinterpret_cast<uint64_t>(at) + bytes - 1) / kCellBytes;
   changed();
   for (uint64_t c = first; c <= last; ++c) {
-    const uint32_t cell = cell_at_.number_of(c);
+    const uint32_t cell = cell_at_.number_of(&c);
     if (cell >= use_.cells.size()) {
       use_.cells.resize(cell + 1);
       use_grown_ = true;

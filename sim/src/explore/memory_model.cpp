@@ -68,14 +68,14 @@ void MemoryModel::restore(const State& state) {
 }
 
 uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
-  const auto address = reinterpret_cast<uintptr_t>(at);
-  uint32_t id = location_at_.find(address);
-  if (id == Numbering::kNone) {
+  const uint64_t address = reinterpret_cast<uintptr_t>(at);
+  uint32_t id = location_at_.find_number(&address);
+  if (id == kNone) {
     check_alone(at, bytes);
     if (location_at_.size() == max_locations_) {
       throw std::length_error("more shared words than an exploration holds");
     }
-    id = location_at_.number_of(address);
+    id = location_at_.number_of(&address);
     bytes_of_.push_back(bytes);
     use_.words.resize(id + 1);
     use_grown_ = true;
@@ -103,10 +103,11 @@ void MemoryModel::hold_locations(uint32_t locations) {
 
 // Accesses of mixed sizes are not modelled.
 void MemoryModel::check_alone(const void* at, uint32_t bytes) const {
-  const auto address = reinterpret_cast<uintptr_t>(at);
-  const uint32_t lower = location_at_.find(address - 4);
-  const bool upper_half = bytes == 4 && lower != Numbering::kNone && bytes_of_[lower] == 8;
-  if ((bytes == 8 && location_at_.find(address + 4) != Numbering::kNone) || upper_half) {
+  const uint64_t before = reinterpret_cast<uintptr_t>(at) - 4;
+  const uint64_t behind = before + 8;
+  const uint32_t lower = location_at_.find_number(&before);
+  const bool upper_half = bytes == 4 && lower != kNone && bytes_of_[lower] == 8;
+  if ((bytes == 8 && location_at_.find_number(&behind) != kNone) || upper_half) {
     throw std::invalid_argument("shared words overlap");
   }
 }
@@ -195,9 +196,7 @@ uint32_t MemoryModel::nth_candidate(uint32_t actor, uint32_t location, const Upd
 
 uint64_t MemoryModel::update(uint32_t actor, uint32_t location, uint32_t choice,
                              const Update& update, Scope scope, Order order) {
-  // One that stores nothing now may store another time.
-  will_store(actor, location);
-  if (update.kind == Update::Kind::compare_exchange) will_load(actor, location);
+  will_update(actor, location, update);
   const uint32_t index = nth_candidate(actor, location, update, choice);
   const Store read = stores_of(location)[index];
   const bool stores = update.stores(read.value);

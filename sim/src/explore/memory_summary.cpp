@@ -13,8 +13,11 @@ namespace {
 
 // A byte for each location.
 constexpr uint32_t kMaxStores = 127;
-// Of bytes below 128: borrowed from where one is less.
-constexpr uint64_t kTops = 0x8080808080808080;
+// Whether no byte of `a`, all of them below 128, is less than the one of `b`: none has to borrow.
+bool none_is_less(uint64_t a, uint64_t b) {
+  constexpr uint64_t kTops = 0x8080808080808080;
+  return (((a | kTops) - b) & kTops) == kTops;
+}
 
 uint64_t word_at(const uint32_t* halves, size_t i) {
   return halves[2 * i] | uint64_t{halves[2 * i + 1]} << 32;
@@ -254,7 +257,7 @@ bool MemoryModel::within(uint32_t less, uint32_t more, const Pair& memories) con
   const uint64_t* const b = parts_.views.at(more);
   for (size_t i = 0; i < parts_.rank_words; ++i) {
     const uint64_t older = word_at(memories.one, i) - word_at(memories.other, i);
-    if (((((b[i] + older) | kTops) - a[i]) & kTops) != kTops) return false;
+    if (!none_is_less(b[i] + older, a[i])) return false;
   }
   for (size_t i = 0; i < parts_.fact_words; ++i) {
     const size_t at = parts_.rank_words + i;
@@ -266,8 +269,7 @@ bool MemoryModel::within(uint32_t less, uint32_t more, const Pair& memories) con
 bool MemoryModel::covers(std::span<const uint32_t> one, std::span<const uint32_t> other) const {
   if (one.size() != other.size()) return false;
   for (size_t i = 0; i < parts_.rank_words; ++i) {
-    const uint64_t stores = word_at(one.data(), i) | kTops;
-    if (((stores - word_at(other.data(), i)) & kTops) != kTops) return false;
+    if (!none_is_less(word_at(one.data(), i), word_at(other.data(), i))) return false;
   }
   size_t at = 2 * parts_.rank_words;
   const uint64_t* const matter_here = parts_.facts.at(one[at]);

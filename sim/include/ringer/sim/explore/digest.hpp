@@ -54,7 +54,7 @@ class DigestMap {
   std::pair<T*, bool> insert(uint64_t digest) {
     digest = marked(digest);
     if (4 * (size_ + 1) > 3 * slots_.size()) grow();
-    Slot& slot = find(digest);
+    Slot& slot = slots_[slot_of(digest)];
     const bool fresh = slot.digest != digest;
     if (fresh) {
       slot.digest = digest;
@@ -63,7 +63,9 @@ class DigestMap {
     return {&slot.value, fresh};
   }
   /// Of a digest that is there.
-  T& at(uint64_t digest) { return find(marked(digest)).value; }
+  T& at(uint64_t digest) { return slots_[slot_of(marked(digest))].value; }
+  /// T{} for a digest that is not there.
+  T get(uint64_t digest) const { return slots_[slot_of(marked(digest))].value; }
   size_t size() const { return size_; }
 
  private:
@@ -74,16 +76,17 @@ class DigestMap {
   };
 
   static uint64_t marked(uint64_t digest) { return digest == 0 ? 1 : digest; }
-  Slot& find(uint64_t digest) {
+  // The digest's, or a free one.
+  size_t slot_of(uint64_t digest) const {
     size_t i = digest & (slots_.size() - 1);
     while (slots_[i].digest != 0 && slots_[i].digest != digest) i = (i + 1) & (slots_.size() - 1);
-    return slots_[i];
+    return i;
   }
   void grow() {
     std::vector<Slot> old(2 * slots_.size());
     old.swap(slots_);
     for (const Slot& slot : old) {
-      if (slot.digest != 0) find(slot.digest) = slot;
+      if (slot.digest != 0) slots_[slot_of(slot.digest)] = slot;
     }
   }
 

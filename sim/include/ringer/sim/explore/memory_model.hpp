@@ -21,7 +21,6 @@
 
 #include <ringer/memory_order.hpp>
 #include <ringer/sim/explore/memory_use.hpp>
-#include <ringer/sim/explore/numbering.hpp>
 #include <ringer/sim/explore/tuple_table.hpp>
 #include <ringer/sim/explore/view_pool.hpp>
 
@@ -76,15 +75,15 @@ class MemoryModel {
   /// Forgets all stores and views; names and numbers of locations stay.
   void reset();
   const void* address_of(uint32_t location) const {
-    return reinterpret_cast<const void*>(static_cast<uintptr_t>(location_at_.key(location)));
+    return reinterpret_cast<const void*>(static_cast<uintptr_t>(*location_at_.at(location)));
   }
   /// The number of the word of `bytes` at `at`. Before all stores, its value is what stands there.
-  /// stores and updates throw TooManyStores.
   uint32_t location(const void* at, uint32_t bytes);
 
   uint32_t load_choices(uint32_t actor, uint32_t location) const;
   uint64_t load(uint32_t actor, uint32_t location, uint32_t choice, Scope scope, Order order);
   uint32_t store_choices(uint32_t actor, uint32_t location) const;
+  /// Errors, also of updates: TooManyStores.
   void store(uint32_t actor, uint32_t location, uint32_t choice, uint64_t value, Scope scope,
              Order order);
   uint32_t update_choices(uint32_t actor, uint32_t location, const Update& update) const;
@@ -131,6 +130,11 @@ class MemoryModel {
   }
   void will_store(uint32_t actor, uint32_t location) {
     note(use_.words[location].stores, bit_of(actor));
+  }
+  /// One that stores nothing now may store another time.
+  void will_update(uint32_t actor, uint32_t location, const Update& update) {
+    will_store(actor, location);
+    if (update.kind == Update::Kind::compare_exchange) will_load(actor, location);
   }
   /// From now on nobody is expected to access what nobody has accessed since the model was made.
   /// When somebody has done so as_assumed() is false: digests since then may have been equal for
@@ -261,7 +265,7 @@ class MemoryModel {
   // Parts of summaries, by their numbers. What the tuples are: of a view, by location a byte, how
   // far beyond the oldest store it has seen, then the facts that it knows; of an actor, its views;
   // of a location's stores, the newest one and the number of those before it.
-  static constexpr uint32_t kNone = ~uint32_t{0};
+  static constexpr uint32_t kNone = TupleTable::kNone;
   static constexpr size_t kEyes = 1 + 2 * kLevels;
   static constexpr size_t kEyesWords = (kEyes + 1) / 2;
   static constexpr size_t kStoreWords = 3;
@@ -308,10 +312,10 @@ class MemoryModel {
   std::vector<uint32_t> kinship_;
   std::vector<std::array<uint64_t, kLevels>> kin_;  // by actor, who is so near
   std::vector<Region> regions_;
-  Numbering location_at_;  // addresses
+  TupleTable location_at_{1};  // addresses
   std::vector<uint32_t> bytes_of_;
   bool scopes_required_ = false;
-  Numbering cell_at_;  // addresses in cells
+  TupleTable cell_at_{1};  // addresses in cells
   uint32_t max_locations_;
   MemoryUse use_;
   bool use_grown_ = false;  // since it was assumed

@@ -15,9 +15,12 @@ class TupleTable {
   /// For tuples of so many words.
   explicit TupleTable(size_t words) : words_(words) {}
 
+  static constexpr uint32_t kNone = ~uint32_t{0};
+
+  /// The next number for a tuple that has none yet.
   uint32_t number_of(const uint64_t* tuple) {
     if (2 * (size_ + 1) > slots_) grow();
-    uint64_t* const slot = find(tuple);
+    uint64_t* const slot = &table_[slot_of(tuple) * (words_ + 1)];
     if (slot[words_] == 0) {
       std::copy_n(tuple, words_, slot);
       slot[words_] = ++size_;
@@ -25,6 +28,13 @@ class TupleTable {
     }
     return static_cast<uint32_t>(slot[words_] - 1);
   }
+
+  /// kNone for a tuple that has no number.
+  uint32_t find_number(const uint64_t* tuple) const {
+    return slots_ == 0 ? kNone
+                       : static_cast<uint32_t>(table_[slot_of(tuple) * (words_ + 1) + words_] - 1);
+  }
+  uint32_t size() const { return static_cast<uint32_t>(size_); }
 
   /// Until the next number_of().
   const uint64_t* at(uint32_t number) const { return tuples_.data() + size_t{number} * words_; }
@@ -44,10 +54,11 @@ class TupleTable {
     for (size_t i = 0; i < words_; ++i) differ |= a[i] ^ b[i];
     return differ == 0;
   }
-  uint64_t* find(const uint64_t* tuple) {
+  // The tuple's, or a free one.
+  size_t slot_of(const uint64_t* tuple) const {
     for (size_t i = first_slot(tuple);; i = (i + 1) & (slots_ - 1)) {
-      uint64_t* const slot = &table_[i * (words_ + 1)];
-      if (slot[words_] == 0 || same(tuple, slot)) return slot;
+      const uint64_t* const slot = &table_[i * (words_ + 1)];
+      if (slot[words_] == 0 || same(tuple, slot)) return i;
     }
   }
   void grow() {
@@ -55,7 +66,7 @@ class TupleTable {
     slots_ = size_t{1} << (64 - shift_);
     table_.assign(slots_ * (words_ + 1), 0);
     for (uint32_t number = 0; number < size_; ++number) {
-      uint64_t* const slot = find(at(number));
+      uint64_t* const slot = &table_[slot_of(at(number)) * (words_ + 1)];
       std::copy_n(at(number), words_, slot);
       slot[words_] = number + 1;
     }
