@@ -34,27 +34,23 @@ namespace ringer::sim {
 
 namespace context = boost::context;
 
-namespace {
-
-// The last frames of a fiber never return, so their redzones would outlive the stack in ASan's
-// shadow and strike whatever is mapped at its addresses next.
-struct Stack {
-  context::protected_fixedsize_stack pages;
-
-  explicit Stack(size_t bytes) : pages(bytes) {}
-  context::stack_context allocate() { return pages.allocate(); }
-  void deallocate(context::stack_context& stack) {
-#if defined(RINGER_FIBER_ASAN)
-    __asan_unpoison_memory_region(static_cast<char*>(stack.sp) - stack.size, stack.size);
-#endif
-    pages.deallocate(stack);
-  }
-};
-
-}  // namespace
-
 // The sanitizers keep a shadow of the stack they believe to run on and must be told of each switch.
 struct Fiber::Context {
+  // The last frames of a fiber never return, so their redzones would outlive the stack in ASan's
+  // shadow and strike whatever is mapped at its addresses next.
+  struct Stack {
+    context::protected_fixedsize_stack pages;
+
+    explicit Stack(size_t bytes) : pages(bytes) {}
+    context::stack_context allocate() { return pages.allocate(); }
+    void deallocate(context::stack_context& left) {
+#if defined(RINGER_FIBER_ASAN)
+      __asan_unpoison_memory_region(static_cast<char*>(left.sp) - left.size, left.size);
+#endif
+      pages.deallocate(left);
+    }
+  };
+
   Stack allocator;
   context::stack_context stack;
   context::detail::fcontext_t inside;             // the body, while it is suspended

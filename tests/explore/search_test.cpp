@@ -118,9 +118,159 @@ TEST_CASE("stores of one value are told apart by who has made them", "[explore]"
   CHECK(program.outcomes.size() == outcomes);
 }
 
+// What a wait's predicate has written when it was only asked is no part of a state.
+TEST_CASE("looks that are only tried tell no states apart", "[explore]") {
+  if (!sim::Fiber::savable()) return;
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+                          uint64_t noted = 7;
+                          p.wait_until<Scope::sys, kRelaxed>(
+                              &m.words[0],
+                              [&](uint64_t v) {
+                                noted = v;
+                                return v != 0;
+                              },
+                              {}, "any");
+                          m.seen[0][0] = noted;
+                        },
+                        [](const SimPlatform& p, Memory& m) {
+                          m.seen[1][0] = p.load<Scope::sys, kRelaxed>(&m.words[1]);
+                          p.store<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
+                        }});
+  sim::Execution execution(program.program());
+  execution.will_identify();
+  execution.restart();
+  (void)execution.moves();
+  execution.assume();
+  const auto digest_at_start = [&](bool looks) {
+    execution.restart();
+    if (looks) (void)execution.moves();
+    sim::Execution::Identity identity;
+    execution.identify(identity);
+    return identity.digest();
+  };
+  CHECK(digest_at_start(false) == digest_at_start(false));
+  CHECK(digest_at_start(true) == digest_at_start(false));
+}
+
+TEST_CASE("a wait's outcomes are those of now, also for who has asked before", "[explore]") {
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+                          uint64_t noted = 0;
+                          p.wait_until<Scope::sys, kRelaxed>(
+                              &m.words[0],
+                              [&](uint64_t v) {
+                                noted = v;
+                                return v != 1;
+                              },
+                              {}, "all but one");
+                          m.seen[0][0] = noted;
+                        },
+                        [](const SimPlatform& p, Memory& m) {
+                          for (uint64_t v = 1; v <= 2; ++v) {
+                            (void)p.load<Scope::sys, kRelaxed>(&m.words[1]);
+                            p.store<Scope::sys, kRelaxed>(&m.words[0], v);
+                          }
+                        }});
+  const auto* seen = reinterpret_cast<const Memory*>(program.program().memory)->seen[0];
+  sim::Execution execution(program.program());
+  execution.restart();
+  execution.take({1, 0});
+  CHECK(execution.moves().size() == 3);
+  execution.take({1, 0});
+  execution.take({0, 0});
+  CHECK(seen[0] == 2);
+}
+
+TEST_CASE("a wait finds any of many stores, by one load or by several", "[explore]") {
+  constexpr uint64_t kStores = 9;
+  const auto several = GENERATE(false, true);
+  SmallProgram program({[=](const SimPlatform& p, Memory& m) {
+                          uint64_t first = 0;
+                          uint64_t second = 0;
+                          p.wait_until<Scope::sys, kRelaxed>(
+                              &m.words[0],
+                              [&](uint64_t v) {
+                                first = v;
+                                second = several ? p.load<Scope::sys, kRelaxed>(&m.words[0]) : 0;
+                                return first != 0;
+                              },
+                              {}, "any");
+                          m.seen[0][0] = first;
+                          m.seen[0][1] = second;
+                        },
+                        [](const SimPlatform& p, Memory& m) {
+                          for (uint64_t v = 1; v <= kStores; ++v)
+                            p.store<Scope::sys, kRelaxed>(&m.words[0], v);
+                        }});
+  const ExploreResult all = explore_all(program.program());
+  REQUIRE(all.complete);
+  const size_t outcomes = several ? kStores * (kStores + 1) / 2 : kStores;
+  CHECK(program.outcomes.size() == outcomes);
+  CHECK(all.executions - all.blocked == outcomes);
+}
+
+TEST_CASE("a predicate that changes its mind is found out", "[explore]") {
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+                          uint64_t asked = 0;
+                          p.wait_until<Scope::sys, kRelaxed>(
+                              &m.words[0], [&](uint64_t v) { return v != 0 && ++asked == 1; }, {},
+                              "the first time");
+                        },
+                        [](const SimPlatform& p, Memory& m) {
+                          p.store<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
+                        }});
+  CHECK(explore_all(program.program()).failure.find("a wait's predicate says something else") == 0);
+}
+
+TEST_CASE("a predicate that does more than load is refused", "[explore]") {
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+    p.wait_until<Scope::sys, kRelaxed>(
+        &m.words[0],
+        [&](uint64_t) {
+          p.fence<Scope::sys, Order::acquire>();
+          return true;
+        },
+        {}, "a fence");
+  }});
+  CHECK_THROWS_AS(explore_random(program.program(), 1, 1), std::logic_error);
+}
+
+TEST_CASE("a state holds after what has followed it has failed", "[explore]") {
+  if (!sim::Fiber::savable()) return;
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+    (void)p.load<Scope::sys, kRelaxed>(&m.words[1]);
+    for (uint64_t v = 1; v <= 40'000; ++v) p.store<Scope::sys, kRelaxed>(&m.words[0], v);
+  }});
+  sim::Execution execution(program.program());
+  execution.restart();
+  sim::Execution::State state;
+  execution.save(state);
+  for (int i = 0; i < 2; ++i) {
+    execution.restore(state);
+    execution.take({0, 0});
+    CHECK(execution.verdict().find("livelock: ") == 0);
+  }
+}
+
+TEST_CASE("a wait that looks too often is refused", "[explore]") {
+  SmallProgram program({[](const SimPlatform& p, Memory& m) {
+    p.wait_until<Scope::sys, kRelaxed>(
+        &m.words[0],
+        [&](uint64_t) {
+          for (int i = 0; i < 20; ++i) (void)p.load<Scope::sys, kRelaxed>(&m.words[1]);
+          return true;
+        },
+        {}, "too much");
+  }});
+  sim::Execution execution(program.program());
+  for (int i = 0; i < 2; ++i) {
+    execution.restart();
+    CHECK_THROWS_AS(execution.moves(), std::length_error);
+  }
+}
+
 // What it could still read may be forgotten before it reads.
 TEST_CASE("who is about to access what nobody expects is known before it does", "[explore]") {
-  for (const uint32_t kind : {0, 1, 2}) {
+  for (const uint32_t kind : {0, 1, 2, 3}) {
     SmallProgram program({[](const SimPlatform& p, Memory& m) {
                             p.store<Scope::sys, kRelaxed>(&m.words[1], uint64_t{1});
                             p.store<Scope::sys, kRelaxed>(&m.words[0], uint64_t{1});
@@ -131,6 +281,7 @@ TEST_CASE("who is about to access what nobody expects is known before it does", 
                             if (kind == 1) p.store<Scope::sys, kRelaxed>(&m.words[1], uint64_t{2});
                             if (kind == 2)
                               p.fetch_add<Scope::sys, kRelaxed>(&m.words[1], uint64_t{2});
+                            if (kind == 3) await_value(p, m.words[1], 1);
                           }});
     sim::Execution execution(program.program());
     execution.restart();
@@ -139,6 +290,7 @@ TEST_CASE("who is about to access what nobody expects is known before it does", 
     execution.restart();
     CHECK(execution.as_assumed());
     execution.take({1, 0});
+    if (kind == 3) (void)execution.read_moves();
     CHECK_FALSE(execution.as_assumed());
   }
 }

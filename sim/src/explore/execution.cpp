@@ -54,6 +54,8 @@ void Execution::restart() {
   program_.reset();
   memory_.reset();
   failure_.clear();
+  glancing_ = false;
+  glance_ = {};
   last_ = 0;
   steps_ = 0;
   run_hash_ = 0;
@@ -82,6 +84,16 @@ void Execution::save(State& state) const {
 
 void Execution::restore(const State& state) {
   memory_.restore(state.memory);
+  restore_rest(state);
+}
+
+void Execution::take_back(State& state) {
+  memory_.take_back(state.memory);
+  restore_rest(state);
+}
+
+// All but the memory.
+void Execution::restore_rest(const State& state) {
   for (size_t a = 0; a < fibers_.size(); ++a) {
     if (actors_[a].run != state.actors[a].run) fibers_[a]->restore(state.fibers[a]);
   }
@@ -102,10 +114,19 @@ void Execution::stack_ran(uint32_t actor) {
 uint64_t Execution::digest_of_stack(uint32_t actor) {
   Actor& a = actors_[actor];
   if (a.stack_changed) {
-    a.stack = a.ended ? 1 : digest_of(*fibers_[actor]);
+    a.stack = a.ended ? 1 : mix(digest_of(*fibers_[actor]), a.next.digest());
     a.stack_changed = false;
   }
   return a.stack;
+}
+
+// The stack need not have what it has passed on.
+uint64_t Execution::Request::digest() const {
+  const uint64_t what = mix(static_cast<uint64_t>(kind) << 32 | static_cast<uint64_t>(scope) << 16 |
+                                static_cast<uint64_t>(order) << 8 | update.bytes,
+                            reinterpret_cast<uintptr_t>(at));
+  if (kind == Kind::await) return mix(what, reinterpret_cast<uintptr_t>(look));
+  return mix(mix(what, update.operand), update.expected ^ static_cast<uint64_t>(update.kind) << 60);
 }
 
 void Execution::identify(Identity& identity) {
@@ -171,22 +192,25 @@ void Execution::stored(const Request& request) {
 }
 
 void Execution::tell(uint32_t actor, const Request& request, uint32_t outcome, uint64_t told) {
-  run_hash_ = mix(mix(run_hash_, actor), mix(request.location, told));
+  run_hash_ = mix(run_hash_ ^ (uint64_t{actor} << 32 | request.location), told);
   if (trace_ != nullptr) trace_access(actor, request, outcome, told);
 }
 
 // The actor runs until there is something to choose in what it does next.
 void Execution::run_to_choice(uint32_t actor) {
-  for (;;) {
-    fibers_[actor]->resume();
-    stack_ran(actor);
-    if (fibers_[actor]->finished()) {
-      actors_[actor].ended = true;
-      return memory_.retire(actor);
-    }
-    if (actor < program_.alike && !actors_[actor].begun) require_alike(actor);
-    if (!perform_at_once(actor)) return;
-  }
+  stack_ran(actor);  // also if it is left by an exception
+  fibers_[actor]->resume();
+  if (!fibers_[actor]->finished()) return;
+  actors_[actor].ended = true;
+  memory_.retire(actor);
+}
+
+// At its next access, on its own stack.
+void Execution::arrive(uint32_t actor) {
+  Actor& a = actors_[actor];
+  if (actor < program_.alike && !a.begun) require_alike(actor);
+  a.watched = 0;
+  a.listed_at = Actor::kNever;
 }
 
 void Execution::require_alike(uint32_t actor) const {
@@ -201,17 +225,15 @@ bool Execution::perform_at_once(uint32_t actor) {
   Actor& a = actors_[actor];
   Request& next = a.next;
   prepare(next);
-  a.watched = 0;
-  a.listed_at = Actor::kNever;
   switch (next.kind) {
     case Request::Kind::await:
       return false;
     case Request::Kind::load:
-      memory_.will_load(actor, next.location);
+      memory_.will_load(actor, next.location, next.scope);
       watch(a, next.location);
       return false;
     case Request::Kind::update:
-      memory_.will_update(actor, next.location, next.update);
+      memory_.will_update(actor, next.location, next.update, next.scope);
       watch(a, next.location);
       return false;
     case Request::Kind::store:
@@ -264,15 +286,15 @@ std::string Execution::deadlock() const {
 
 uint64_t Execution::request(uint32_t actor, Request::Kind kind, Scope scope, Order order,
                             const void* at, const Update& update, const Source& source) {
-  Request& request = glancing_ ? glance_.next : actors_[actor].next;
+  Request& request = actors_[actor].next;
   request.kind = kind;
   request.scope = scope;
   request.order = order;
   request.at = const_cast<void*>(at);
   request.update = update;
   request.source = source;
-  if (glancing_) return load_at_glance(actor);
-  fibers_[actor]->suspend();
+  arrive(actor);
+  if (!perform_at_once(actor)) fibers_[actor]->suspend();
   return actors_[actor].result;
 }
 
@@ -285,14 +307,19 @@ void Execution::await(uint32_t actor, Look look, void* context, const char* site
   next.context = context;
   next.site = site;
   next.source = source;
+  arrive(actor);
   fibers_[actor]->suspend();
 }
 
+// What compilers make of a memset of this size takes longer to begin than to end.
 template <size_t kBytes>
 [[gnu::noinline]] void Execution::wipe_stack() {
-  char below[kBytes];
-  std::memset(below, 0, sizeof(below));
-  asm volatile("" : : "r"(below) : "memory");  // it matters to whoever compares stacks
+  using Words = uint64_t __attribute__((vector_size(16)));
+  Words below[kBytes / sizeof(Words)];
+  for (Words& words : below) {
+    words = Words{};
+    asm volatile("" : : "m"(words));  // it matters to whoever compares stacks
+  }
 }
 
 template void Execution::wipe_stack<Execution::kAccessBytes>();
@@ -304,6 +331,7 @@ void Execution::prepare(Request& request) {
   if (request.kind <= Kind::update) {
     request.location = memory_.location(request.at, request.update.bytes);
   }
+  if (!interfered()) return;
   if (program_.sites != nullptr && request.kind != Kind::await && request.kind <= Kind::fence) {
     using Access = SiteList::Access;
     program_.sites->saw(request.source,
@@ -325,7 +353,7 @@ void Execution::watch(Actor& actor, uint32_t location) {
   actor.watches[actor.watched++] = location;
 }
 
-bool Execution::guard(std::string_view name, bool holds) const {
+bool Execution::note_guard(std::string_view name, bool holds) const {
   if (program_.sites != nullptr) program_.sites->saw_guard(name);
   const Mutation* mutation = program_.mutation;
   if (mutation == nullptr || mutation->kind != Mutation::Kind::guard_off) return holds;

@@ -15,13 +15,14 @@ void MemoryModel::report(uint32_t actor, uint32_t other, uint32_t cell, const ch
   if (!race_.empty()) return;
   race_ = actor_names_[actor] + " " + what + " " + actor_names_[other] + " unordered: " +
           name_of(reinterpret_cast<const void*>(
-              static_cast<uintptr_t>(*cell_at_.at(cell) * kCellBytes)));
+              static_cast<uintptr_t>(cell_at_.at(cell) * kCellBytes)));
 }
 
 void MemoryModel::hold_cells(uint32_t cells) {
-  if (cells > now_.writers.size()) now_.writers.resize(cells);
-  if (cells == 0 || facts_of(cells - 1).word < now_.facts.size()) return;
+  if (cells <= now_.writers.size()) return;
+  now_.writers.resize(cells);
   const uint32_t words = facts_of(cells - 1).word + 1;
+  if (words <= now_.facts.size()) return;
   now_.facts.resize(words);
   now_.read_since.resize(words);
   now_.views.widen(now_.views.rank_blocks(), words);
@@ -33,7 +34,7 @@ void MemoryModel::for_each_cell(const void* at, uint64_t bytes, F&& f) {
   const auto last = (reinterpret_cast<uint64_t>(at) + bytes - 1) / kCellBytes;
   changed();
   for (uint64_t c = first; c <= last; ++c) {
-    const uint32_t cell = cell_at_.number_of(&c);
+    const uint32_t cell = cell_at_.number_of(c);
     if (cell >= use_.cells.size()) {
       use_.cells.resize(cell + 1);
       use_grown_ = true;
@@ -58,7 +59,7 @@ void MemoryModel::write_data(uint32_t actor, const void* at, uint64_t bytes) {
         report(actor, kind - 1, cell, "writes what is read by");
       }
     }
-    now_.views.forget(facts.word, all);
+    if (there != 0) now_.views.forget(facts.word, all);
     now_.views.learn(view, facts.word, written);
     now_.facts[facts.word] = (now_.facts[facts.word] & ~all) | written;
     now_.read_since[facts.word] &= ~written;
@@ -75,7 +76,7 @@ void MemoryModel::read_data(uint32_t actor, const void* at, uint64_t bytes) {
     if ((now_.facts[facts.word] & written & ~now_.views.facts(view)[facts.word]) != 0) {
       report(actor, now_.writers[cell], cell, "reads what is written by");
     }
-    now_.views.forget(facts.word, read);
+    if ((now_.facts[facts.word] & read) != 0) now_.views.forget(facts.word, read);
     now_.views.learn(view, facts.word, read);
     now_.facts[facts.word] |= read;
     now_.read_since[facts.word] |= written;

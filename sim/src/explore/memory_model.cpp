@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include <ringer/sim/explore/digest.hpp>
 #include <ringer/sim/explore/memory_model.hpp>
@@ -44,6 +45,7 @@ MemoryModel::MemoryModel(const std::vector<ActorFacts>& actors, uint32_t max_loc
     }
     kin_.push_back(kin);
   }
+  cells_per_word_ = 64 / kinds_of_facts();
   reset();
 }
 
@@ -67,15 +69,20 @@ void MemoryModel::restore(const State& state) {
   race_.clear();
 }
 
+void MemoryModel::take_back(State& state) {
+  std::swap(now_, state.contents);
+  race_.clear();
+}
+
 uint32_t MemoryModel::location(const void* at, uint32_t bytes) {
   const uint64_t address = reinterpret_cast<uintptr_t>(at);
-  uint32_t id = location_at_.find_number(&address);
+  uint32_t id = location_at_.find_number(address);
   if (id == kNone) {
     check_alone(at, bytes);
     if (location_at_.size() == max_locations_) {
       throw std::length_error("more shared words than an exploration holds");
     }
-    id = location_at_.number_of(&address);
+    id = location_at_.number_of(address);
     bytes_of_.push_back(bytes);
     use_.words.resize(id + 1);
     use_grown_ = true;
@@ -102,12 +109,12 @@ void MemoryModel::hold_locations(uint32_t locations) {
 }
 
 // Accesses of mixed sizes are not modelled.
-void MemoryModel::check_alone(const void* at, uint32_t bytes) const {
+void MemoryModel::check_alone(const void* at, uint32_t bytes) {
   const uint64_t before = reinterpret_cast<uintptr_t>(at) - 4;
   const uint64_t behind = before + 8;
-  const uint32_t lower = location_at_.find_number(&before);
+  const uint32_t lower = location_at_.find_number(before);
   const bool upper_half = bytes == 4 && lower != kNone && bytes_of_[lower] == 8;
-  if ((bytes == 8 && location_at_.find_number(&behind) != kNone) || upper_half) {
+  if ((bytes == 8 && location_at_.find_number(behind) != kNone) || upper_half) {
     throw std::invalid_argument("shared words overlap");
   }
 }
@@ -124,7 +131,6 @@ void MemoryModel::take(uint32_t actor, uint32_t location, uint32_t index, Scope 
                        bool acquire) {
   changed();
   see(actor, location, index);
-  note(use_.words[location].reads[static_cast<uint32_t>(scope)], bit_of(actor));
   const Store& read = stores_of(location)[index];
   const uint32_t kin = kinship(actor, read.writer);
   const bool mutual = reaches(scope, kin) && reaches(read.scope, kin);
@@ -143,7 +149,7 @@ uint32_t MemoryModel::load_choices(uint32_t actor, uint32_t location) const {
 
 uint64_t MemoryModel::load(uint32_t actor, uint32_t location, uint32_t choice, Scope scope,
                            Order order) {
-  will_load(actor, location);
+  will_load(actor, location, scope);
   const std::span<const Store> stores = stores_of(location);
   const auto index = static_cast<uint32_t>(stores.size()) - 1 - choice;
   take(actor, location, index, scope, acquires(order));
@@ -196,7 +202,7 @@ uint32_t MemoryModel::nth_candidate(uint32_t actor, uint32_t location, const Upd
 
 uint64_t MemoryModel::update(uint32_t actor, uint32_t location, uint32_t choice,
                              const Update& update, Scope scope, Order order) {
-  will_update(actor, location, update);
+  will_update(actor, location, update, scope);
   const uint32_t index = nth_candidate(actor, location, update, choice);
   const Store read = stores_of(location)[index];
   const bool stores = update.stores(read.value);
@@ -277,6 +283,11 @@ uint32_t MemoryModel::age_of_load(uint32_t location, uint32_t choice) const {
   return stores[stores.size() - 1 - choice].age;
 }
 
+uint64_t MemoryModel::value_of_load(uint32_t location, uint32_t choice) const {
+  const std::span<const Store> stores = stores_of(location);
+  return stores[stores.size() - 1 - choice].value;
+}
+
 uint32_t MemoryModel::age_of_update(uint32_t actor, uint32_t location, uint32_t choice,
                                     const Update& update) const {
   return stores_of(location)[nth_candidate(actor, location, update, choice)].age;
@@ -305,10 +316,6 @@ void MemoryModel::put_back(uint32_t actor, const Eyes& eyes) {
   Actor& a = now_.actors[actor];
   now_.views.share(a.view, eyes.view);
   for (uint32_t kin = 0; kin < kLevels; ++kin) now_.views.share(a.pending[kin], eyes.pending[kin]);
-  let_go(eyes);
-}
-
-void MemoryModel::let_go(const Eyes& eyes) {
   ViewId view = eyes.view;
   now_.views.share(view, 0);
   for (ViewId pending : eyes.pending) now_.views.share(pending, 0);

@@ -2,6 +2,7 @@
 // Which moves there are.
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
 
 #include <ringer/sim/explore/execution.hpp>
 
@@ -129,18 +130,16 @@ void Execution::list_outcomes(uint32_t actor, uint32_t age, std::vector<Move>& m
 // step: when the last of them can be made, so can those before it.
 void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) {
   if (relist_looks(actor, age, moves)) return;
-  glance_.choices.clear();
-  glance_.options.clear();
-  glance_.recording = false;
+  glance_.chosen = 0;
   Actor& a = actors_[actor];
   uint32_t found = 0;
   bool first = true;
   bool newest = false;  // what the first look sees is enough
   a.listed = 0;
+  if (wiping_) digest_of_stack(actor);  // before the looks leave on it what does not count
   do {
-    const MemoryModel::Eyes eyes = memory_.hold(actor);
     const bool finds = glance(actor);
-    memory_.put_back(actor, eyes);
+    look_away(actor);
     newest = first ? finds : newest;
     first = false;
     if (!finds) continue;
@@ -148,9 +147,9 @@ void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& move
       moves.push_back({actor, found});
       a.listed |= uint64_t{1} << std::min(found, Actor::kListed);
     }
+    if (found < a.ways.size()) a.ways[found] = packed_choices();
     ++found;
   } while (next_glance());
-  memory_.forgive();  // what was only tried
   // Also of what the actor has deferred: it may have been there, and be gone.
   const bool miss = !newest && found > 0;
   if (miss) moves.push_back({actor, Move::kMiss});
@@ -170,24 +169,54 @@ bool Execution::relist_looks(uint32_t actor, uint32_t age, std::vector<Move>& mo
   return true;
 }
 
-void Execution::perform_look(uint32_t actor, uint32_t outcome) {
-  glance_.choices.clear();
-  glance_.options.clear();
-  glance_.recording = true;
-  actors_[actor].listed_at = Actor::kNever;  // it knows more now
-  for (;;) {
-    glance_.loads.clear();
-    const MemoryModel::Eyes eyes = memory_.hold(actor);
-    const bool finds = glance(actor);
-    if (outcome == Move::kMiss || (finds && outcome-- == 0)) {
-      memory_.let_go(eyes);
-      break;
-    }
-    memory_.put_back(actor, eyes);
-    memory_.forgive();
-    if (!next_glance()) return fail("an await's outcome is lost");
+// Which store each load of the look that has just been made has taken.
+uint64_t Execution::packed_choices() const {
+  uint64_t packed = 0;
+  for (size_t i = glance_.at; i-- > 0;) {
+    if (i >= 7 || glance_.choices[i] > 255) return Actor::kUnknown;
+    packed = packed << 8 | glance_.choices[i];
   }
-  for (const Glance::Load& load : glance_.loads) tell(actor, load.request, load.choice, load.value);
+  return packed;
+}
+
+// The way to an outcome as it was listed. False if it must be looked for.
+bool Execution::know_way(const Actor& actor, uint32_t outcome) {
+  glance_.chosen = 0;
+  if (outcome == Move::kMiss) return true;
+  const bool listed = outcome < actor.ways.size() && (actor.listed >> outcome & 1) != 0;
+  if (!listed || actor.listed_at == Actor::kNever || any_news(actor, actor.listed_at) ||
+      actor.ways[outcome] == Actor::kUnknown) {
+    return false;
+  }
+  for (uint64_t left = actor.ways[outcome]; left != 0; left >>= 8) {
+    glance_.choices[glance_.chosen++] = static_cast<uint32_t>(left & 255);
+  }
+  return true;
+}
+
+bool Execution::find_way(uint32_t actor, uint32_t outcome) {
+  do {
+    const bool finds = glance(actor);
+    look_away(actor);
+    if (!finds || outcome-- != 0) continue;
+    glance_.chosen = glance_.at;
+    return true;
+  } while (next_glance());
+  return false;
+}
+
+void Execution::perform_look(uint32_t actor, uint32_t outcome) {
+  if (!know_way(actors_[actor], outcome) && !find_way(actor, outcome)) {
+    return fail("an await's outcome is lost");
+  }
+  actors_[actor].listed_at = Actor::kNever;  // it knows more now
+  glance_.certain = true;
+  const bool finds = glance(actor);
+  glance_.certain = false;
+  stack_ran(actor);
+  if (finds == (outcome == Move::kMiss)) {
+    fail("a wait's predicate says something else when it is asked again");
+  }
 }
 
 // Runs the look along glance_.choices and, beyond them, the newest stores.
@@ -195,37 +224,62 @@ bool Execution::glance(uint32_t actor) {
   const Request& next = actors_[actor].next;
   glance_.at = 0;
   glance_.youngest = 0;
+  glance_.eyes.reset();
   glancing_ = true;
   const bool found = next.look(next.context);
   glancing_ = false;
-  stack_ran(actor);
   return found;
 }
 
 // The last load that could return something else does so.
 bool Execution::next_glance() {
-  glance_.choices.resize(glance_.at);
-  while (!glance_.choices.empty()) {
-    if (++glance_.choices.back() < glance_.options[glance_.choices.size() - 1]) return true;
-    glance_.choices.pop_back();
+  for (size_t last = glance_.at; last-- > 0;) {
+    glance_.chosen = last + 1;
+    if (++glance_.choices[last] < glance_.options[last]) return true;
   }
   return false;
 }
 
-uint64_t Execution::load_at_glance(uint32_t actor) {
+// What the loads have changed, if there were several, is as it was.
+void Execution::look_away(uint32_t actor) {
+  if (!glance_.eyes) return;
+  memory_.put_back(actor, *glance_.eyes);
+  memory_.forgive();
+}
+
+// What a look that is only tried has loaded counts for its next load.
+void Execution::see_last(uint32_t actor) {
+  if (glance_.certain || glance_.at == 0) return;
+  if (glance_.at == 1) glance_.eyes = memory_.hold(actor);
+  const Request& last = glance_.next;
+  memory_.load(actor, last.location, glance_.choices[glance_.at - 1], last.scope, last.order);
+}
+
+uint64_t Execution::load_at_glance(uint32_t actor, Scope scope, Order order, const void* at,
+                                   uint8_t bytes, const Source& source) {
+  see_last(actor);
   Request& request = glance_.next;
+  request.scope = scope;
+  request.order = order;
+  request.at = const_cast<void*>(at);
+  request.update.bytes = bytes;
+  request.source = source;
   prepare(request);
+  if (glance_.at == Glance::kMaxLoads) throw std::length_error("a wait makes too many loads");
+  const size_t load = glance_.at++;
+  if (load >= glance_.chosen) glance_.choices[load] = 0;
+  const uint32_t choice = glance_.choices[load];
+  if (glance_.certain) {
+    const uint64_t value =
+        memory_.load(actor, request.location, choice, request.scope, request.order);
+    tell(actor, request, choice, value);
+    return value;
+  }
+  memory_.will_load(actor, request.location, request.scope);
   watch(actors_[actor], request.location);
-  const size_t at = glance_.at++;
-  if (at == glance_.choices.size()) glance_.choices.push_back(0);
-  glance_.options.resize(std::max(glance_.options.size(), at + 1));
-  glance_.options[at] = memory_.load_choices(actor, request.location);
-  const uint32_t choice = glance_.choices[at];
+  glance_.options[load] = memory_.load_choices(actor, request.location);
   glance_.youngest = std::max(glance_.youngest, memory_.age_of_load(request.location, choice));
-  const uint64_t value =
-      memory_.load(actor, request.location, choice, request.scope, request.order);
-  if (glance_.recording) glance_.loads.push_back({request, choice, value});
-  return value;
+  return memory_.value_of_load(request.location, choice);
 }
 
 }  // namespace ringer::sim

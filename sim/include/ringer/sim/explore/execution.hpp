@@ -2,6 +2,7 @@
 // A few actors between two shared accesses each: which moves there are, and what one move does.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -24,7 +25,8 @@ class SimPlatform;
 /// One thread of an explored program. Between two accesses its body owns nothing: a state is saved
 /// and left as plain bytes. It depends on nothing but what it reads through its platform, and
 /// writes nothing but its stack and the program's memory. Whoever waits does so by wait_until: a
-/// loop of loads is a livelock.
+/// loop of loads is a livelock. A wait's predicate is asked more often than it is answered: it only
+/// loads, and what it writes to the stack it writes each time that it is asked.
 struct ActorSpec {
   std::string name;
   Place place;
@@ -129,8 +131,11 @@ class Execution {
     /// Equal for states from which the same can follow.
     uint64_t digest() const { return mix(memory.digest(), place); }
   };
-  /// Forgets stores that nobody can see any more.
+  /// Forgets stores that nobody can see any more. Only after will_identify().
   void identify(Identity& identity);
+  /// Before the first restart(): what calls leave on the stacks is wiped off from now on, as it
+  /// would tell states apart that are the same.
+  void will_identify() { wiping_ = true; }
   /// At one place: whether whatever can follow upon `other` can follow upon a state with the memory
   /// `one`.
   bool covers(std::span<const uint32_t> one, const Identity& other) const {
@@ -148,6 +153,8 @@ class Execution {
   struct State;
   void save(State& state) const;
   void restore(const State& state);
+  /// As restore(), for the last time: it leaves in `state` what is no state, but to be saved to.
+  void take_back(State& state);
 
  private:
   friend class SimPlatform;
@@ -166,6 +173,8 @@ class Execution {
     const char* site = nullptr;
     Look look = nullptr;
     void* context = nullptr;
+
+    uint64_t digest() const;
   };
   static constexpr uint32_t kMaxWatched = 8;
   enum class Parked : uint8_t {
@@ -188,6 +197,10 @@ class Execution {
     uint32_t listed_at = kNever;
     uint32_t listed_age = 0;
     uint64_t listed = 0;
+    // Of the first outcomes, which store each load of the look takes, a byte each; kUnknown if they
+    // are too many.
+    static constexpr uint64_t kUnknown = ~uint64_t{0};
+    std::array<uint64_t, 4> ways{};
     uint32_t watched = 0;  // locations that its next access reads
     uint32_t watches[kMaxWatched] = {};
     uint64_t stack = 0;  // digest
@@ -197,17 +210,14 @@ class Execution {
   // One way through the loads of a look.
   struct Glance {
     Request next;
-    std::vector<uint32_t> choices;
-    std::vector<uint32_t> options;
-    size_t at = 0;
+    static constexpr size_t kMaxLoads = 16;
+    std::array<uint32_t, kMaxLoads> choices;
+    std::array<uint32_t, kMaxLoads> options;
+    size_t chosen = 0;      // loads that are told what to take; the others take the newest store
+    size_t at = 0;          // loads made
     uint32_t youngest = 0;  // age of the youngest store read
-    struct Load {
-      Request request;
-      uint32_t choice;
-      uint64_t value;
-    };
-    bool recording = false;
-    std::vector<Load> loads;
+    std::optional<MemoryModel::Eyes> eyes;  // before a second load
+    bool certain = false;                   // it is made, not only tried
   };
 
   // On an actor's stack.
@@ -222,8 +232,14 @@ class Execution {
   void fail(const std::string& what) {
     if (failure_.empty()) failure_ = what;
   }
-  bool guard(std::string_view name, bool holds) const;
+  // Somebody wants to know, or to change, what the program does.
+  bool interfered() const { return program_.sites != nullptr || program_.mutation != nullptr; }
+  bool guard(const char* name, bool holds) const {
+    return interfered() ? note_guard(name, holds) : holds;
+  }
+  bool note_guard(std::string_view name, bool holds) const;
 
+  void restore_rest(const State& state);
   void run_to_choice(uint32_t actor);
   bool perform_at_once(uint32_t actor);
   void stack_ran(uint32_t actor);
@@ -234,12 +250,19 @@ class Execution {
   bool relist_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) const;
   bool glance(uint32_t actor);
   bool next_glance();
-  uint64_t load_at_glance(uint32_t actor);
+  uint64_t packed_choices() const;
+  bool know_way(const Actor& actor, uint32_t outcome);
+  bool find_way(uint32_t actor, uint32_t outcome);
+  void look_away(uint32_t actor);
+  void see_last(uint32_t actor);
+  uint64_t load_at_glance(uint32_t actor, Scope scope, Order order, const void* at, uint8_t bytes,
+                          const Source& source);
   bool list_pending_store();
   void list_reads(uint32_t actor, std::vector<Move>& moves);
   bool is_held_back(uint32_t actor) const {
     return actor != 0 && actor < program_.alike && !actors_[actor - 1].begun;
   }
+  void arrive(uint32_t actor);
   void require_alike(uint32_t actor) const;
   bool others_store(uint32_t actor) const;
   bool any_news(const Actor& actor, uint32_t since) const;
@@ -269,6 +292,7 @@ class Execution {
   uint64_t runs_ = 0;
   Glance glance_;
   bool glancing_ = false;
+  bool wiping_ = false;
   std::optional<uint64_t> program_digest_;  // until anybody moves
   std::vector<std::string>* trace_ = nullptr;
 };

@@ -75,7 +75,7 @@ class MemoryModel {
   /// Forgets all stores and views; names and numbers of locations stay.
   void reset();
   const void* address_of(uint32_t location) const {
-    return reinterpret_cast<const void*>(static_cast<uintptr_t>(*location_at_.at(location)));
+    return reinterpret_cast<const void*>(static_cast<uintptr_t>(location_at_.at(location)));
   }
   /// The number of the word of `bytes` at `at`. Before all stores, its value is what stands there.
   uint32_t location(const void* at, uint32_t bytes);
@@ -103,6 +103,7 @@ class MemoryModel {
   /// then. That of the one which a load or an update with this choice would read.
   uint32_t stores_made() const { return now_.stores_made; }
   uint32_t age_of_load(uint32_t location, uint32_t choice) const;
+  uint64_t value_of_load(uint32_t location, uint32_t choice) const;
   uint32_t age_of_update(uint32_t actor, uint32_t location, uint32_t choice,
                          const Update& update) const;
   /// Age of the youngest store to the location that has ever been made.
@@ -114,7 +115,6 @@ class MemoryModel {
   struct Eyes;
   Eyes hold(uint32_t actor);
   void put_back(uint32_t actor, const Eyes& eyes);
-  void let_go(const Eyes& eyes);
   /// `actor` has ended: nobody looks through its eyes any more.
   void retire(uint32_t actor) {
     changed();
@@ -125,16 +125,18 @@ class MemoryModel {
   uint64_t final_value(uint32_t location) const { return stores_of(location).back().value; }
 
   /// Somebody is about to access the location; that counts as having done so.
-  void will_load(uint32_t actor, uint32_t location) {
+  void will_load(uint32_t actor, uint32_t location, Scope scope) {
     note(use_.words[location].loads, bit_of(actor));
+    note(use_.words[location].reads[static_cast<uint32_t>(scope)], bit_of(actor));
   }
   void will_store(uint32_t actor, uint32_t location) {
     note(use_.words[location].stores, bit_of(actor));
   }
   /// One that stores nothing now may store another time.
-  void will_update(uint32_t actor, uint32_t location, const Update& update) {
+  void will_update(uint32_t actor, uint32_t location, const Update& update, Scope scope) {
     will_store(actor, location);
-    if (update.kind == Update::Kind::compare_exchange) will_load(actor, location);
+    note(use_.words[location].reads[static_cast<uint32_t>(scope)], bit_of(actor));
+    if (update.kind == Update::Kind::compare_exchange) will_load(actor, location, scope);
   }
   /// From now on nobody is expected to access what nobody has accessed since the model was made.
   /// When somebody has done so as_assumed() is false: digests since then may have been equal for
@@ -180,6 +182,8 @@ class MemoryModel {
   struct State;
   void save(State& state) const;
   void restore(const State& state);
+  /// As restore(), for the last time: it leaves in `state` what is no state, but to be saved to.
+  void take_back(State& state);
 
  private:
   static constexpr uint32_t kLevels = 3;  // of kinship: same block, same GPU, neither
@@ -232,7 +236,7 @@ class MemoryModel {
     actors |= actor;
   }
   static uint64_t bit_of(uint32_t actor) { return uint64_t{1} << actor; }
-  void check_alone(const void* at, uint32_t bytes) const;
+  void check_alone(const void* at, uint32_t bytes);
 
   void take(uint32_t actor, uint32_t location, uint32_t index, Scope scope, bool acquire);
   void see(uint32_t actor, uint32_t location, uint32_t index);
@@ -253,8 +257,7 @@ class MemoryModel {
   };
   uint32_t kinds_of_facts() const { return 1 + static_cast<uint32_t>(actor_names_.size()); }
   Facts facts_of(uint32_t cell) const {
-    const uint32_t cells_per_word = 64 / kinds_of_facts();
-    return {cell / cells_per_word, cell % cells_per_word * kinds_of_facts()};
+    return {cell / cells_per_word_, cell % cells_per_word_ * kinds_of_facts()};
   }
   void hold_cells(uint32_t cells);
   template <class F>
@@ -312,10 +315,11 @@ class MemoryModel {
   std::vector<uint32_t> kinship_;
   std::vector<std::array<uint64_t, kLevels>> kin_;  // by actor, who is so near
   std::vector<Region> regions_;
-  TupleTable location_at_{1};  // addresses
+  AddressTable location_at_;
   std::vector<uint32_t> bytes_of_;
   bool scopes_required_ = false;
-  TupleTable cell_at_{1};  // addresses in cells
+  AddressTable cell_at_;         // addresses in cells
+  uint32_t cells_per_word_ = 0;  // of facts
   uint32_t max_locations_;
   MemoryUse use_;
   bool use_grown_ = false;  // since it was assumed

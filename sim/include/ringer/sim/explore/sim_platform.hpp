@@ -4,8 +4,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <string>
-#include <string_view>
 
 #include <ringer/platform.hpp>
 #include <ringer/sim/explore/execution.hpp>
@@ -72,7 +72,7 @@ class SimPlatform {
   }
   uint64_t now_ns() const { return 0; }
   /// Whether a check of the program's own is made; off if it is what is mutated.
-  bool guard(std::string_view name, bool holds) const { return execution_->guard(name, holds); }
+  bool guard(const char* name, bool holds) const { return execution_->guard(name, holds); }
 
   /// Plain data: a NIC's reads by DMA, a payload.
   void write_data(const void* at, uint64_t bytes, Source source = Source::here()) const {
@@ -82,7 +82,9 @@ class SimPlatform {
     ask(Request::Kind::read_data, Scope::sys, Order::relaxed, at, {0, {}, bytes}, source);
   }
   /// Between two steps of a program: what the last one has left on the stack tells no states apart.
-  void forget() const { Execution::wipe_stack<Execution::kStepBytes>(); }
+  void forget() const {
+    if (execution_->wiping_) Execution::wipe_stack<Execution::kStepBytes>();
+  }
   /// What an oracle says when it sees what must not be.
   void fail(const std::string& what) const { execution_->fail(what); }
 
@@ -96,6 +98,12 @@ class SimPlatform {
   // `update.operand` is what is stored, or the bytes of plain data.
   [[gnu::noinline]] uint64_t ask(Request::Kind kind, Scope scope, Order order, const void* at,
                                  const Update& update, const Source& source) const {
+    if (execution_->glancing_) {
+      if (kind != Request::Kind::load) {
+        throw std::logic_error("a wait's predicate does more than load");
+      }
+      return execution_->load_at_glance(actor_, scope, order, at, update.bytes, source);
+    }
     wipe_stack();
     const uint64_t result = execution_->request(actor_, kind, scope, order, at, update, source);
     wipe_stack();
@@ -124,7 +132,7 @@ class SimPlatform {
   // states apart that are the same. Before an access, because its frames do not fill all they take
   // up; after it, because what is called next does not either.
   void wipe_stack() const {
-    if (!execution_->glancing_) Execution::wipe_stack<Execution::kAccessBytes>();
+    if (execution_->wiping_) Execution::wipe_stack<Execution::kAccessBytes>();
   }
 
   Execution* execution_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -78,6 +79,40 @@ class TupleTable {
   size_t size_ = 0;
   std::vector<uint64_t> table_;   // a tuple, and its number + 1 or 0 for none
   std::vector<uint64_t> tuples_;  // by number
+};
+
+/// Numbers for addresses: few, and asked for again and again.
+class AddressTable {
+ public:
+  static constexpr uint32_t kNone = TupleTable::kNone;
+
+  uint32_t number_of(uint64_t address) {
+    Recent& recent = recent_[slot_of(address)];
+    if (recent.address != address || recent.number == kNone) {
+      recent = {address, table_.number_of(&address)};
+    }
+    return recent.number;
+  }
+  /// kNone for an address that has no number.
+  uint32_t find_number(uint64_t address) {
+    Recent& recent = recent_[slot_of(address)];
+    if (recent.address != address || recent.number == kNone) {
+      recent = {address, table_.find_number(&address)};
+    }
+    return recent.number;
+  }
+  uint32_t size() const { return table_.size(); }
+  uint64_t at(uint32_t number) const { return *table_.at(number); }
+
+ private:
+  struct Recent {
+    uint64_t address = 0;
+    uint32_t number = kNone;
+  };
+  static size_t slot_of(uint64_t address) { return address * 0x9e3779b97f4a7c15u >> 58; }
+
+  TupleTable table_{1};
+  std::array<Recent, 64> recent_;
 };
 
 }  // namespace ringer::sim
