@@ -209,10 +209,14 @@ TEST_CASE("a search stands for the executions that a walk without memory takes",
     // Within a bound no state covers another one, and this one keeps nobody from anything.
     const ExploreResult bounded = explore_bounded(program->program(), 1000);
     const ExploreResult all = explore_all(program->program());
+    const ExploreResult stateless = explore_stateless(program->program());
     INFO("program " << seed << ": " << all.failure);
     REQUIRE(all.complete);
     CHECK(program->outcomes.size() == outcomes);
     CHECK(bounded.whole == executions);
+    REQUIRE(stateless.complete);
+    CHECK(stateless.executions - stateless.blocked == walk.executions());
+    CHECK(stateless.whole == executions);
     // What is covered by a state that can do more counts as nothing.
     CHECK(all.whole <= executions);
     ++walked;

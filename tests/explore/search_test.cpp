@@ -183,6 +183,7 @@ TEST_CASE("a wait's outcomes are those of now, also for who has asked before", "
 TEST_CASE("a wait finds any of many stores, by one load or by several", "[explore]") {
   constexpr uint64_t kStores = 9;
   const auto several = GENERATE(false, true);
+  const auto stateless = GENERATE(false, true);
   SmallProgram program({[=](const SimPlatform& p, Memory& m) {
                           uint64_t first = 0;
                           uint64_t second = 0;
@@ -201,7 +202,8 @@ TEST_CASE("a wait finds any of many stores, by one load or by several", "[explor
                           for (uint64_t v = 1; v <= kStores; ++v)
                             p.store<Scope::sys, kRelaxed>(&m.words[0], v);
                         }});
-  const ExploreResult all = explore_all(program.program());
+  const ExploreResult all =
+      stateless ? explore_stateless(program.program()) : explore_all(program.program());
   REQUIRE(all.complete);
   const size_t outcomes = several ? kStores * (kStores + 1) / 2 : kStores;
   CHECK(program.outcomes.size() == outcomes);

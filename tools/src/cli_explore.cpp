@@ -26,6 +26,8 @@ ExploreResult search(const ExploreRequest& request, const Program& program) {
   switch (request.mode) {
     case SearchMode::exhaustive:
       return explore_all(program, all);
+    case SearchMode::stateless:
+      return explore_stateless(program, all);
     case SearchMode::bounded:
       return explore_bounded(program, request.bound, all);
     case SearchMode::pct:
@@ -128,9 +130,13 @@ class ExploreCommand : public Command {
                        request.mutation ? " --mutant " + request.mutation->name : "", schedule);
   }
 
+  static bool takes_all(const ExploreRequest& request) {
+    return request.mode == SearchMode::exhaustive || request.mode == SearchMode::stateless;
+  }
+
   // All of what was asked for is all there is only where nothing was left out.
   static bool is_proof(const ExploreRequest& request, const ExploreResult& result) {
-    return request.mode == SearchMode::exhaustive && request.replay.empty() && result.complete;
+    return takes_all(request) && request.replay.empty() && result.complete;
   }
 
   static void print(const ExploreRequest& request, const ExploreResult& result,
@@ -141,7 +147,7 @@ class ExploreCommand : public Command {
     if (request.mode == SearchMode::bounded && request.replay.empty()) {
       fmt::print("# within {} surprises: {}\n", request.bound, result.complete ? "all" : "not all");
     }
-    if (request.mode == SearchMode::exhaustive && !result.complete && again.empty()) {
+    if (takes_all(request) && !result.complete && again.empty()) {
       fmt::print("# the budget ended before the executions did\n");
     }
     fmt::print("# {:.2f} s, {:.0f} executions a second, hash {:016x}\n", seconds,

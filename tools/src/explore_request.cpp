@@ -105,7 +105,8 @@ void declare_explore_settings(Settings& settings) {
   settings.add("cq", "MODE", "collapsed", "collapsed, owner_bit", kShape);
   settings.add("start-index", "N", "0", "Where all heads begin", kShape);
   const std::string kSearch = "Search";
-  settings.add("mode", "MODE", "exhaustive", "exhaustive, bounded, pct, random", kSearch);
+  settings.add("mode", "MODE", "exhaustive", "exhaustive, stateless, bounded, pct, random",
+               kSearch);
   settings.add("budget", "N", "0", "Executions at most; 0: as many as there are", kSearch,
                "0; pct and random: 10000");
   settings.add("bound", "N", "3", "Surprises an execution: stores read late or early (bounded)",
@@ -123,6 +124,7 @@ ExploreRequest read_explore_request(const Settings& settings) {
   request.description = describe(settings);
   request.mutation = read_mutation(settings.get("mutant"));
   request.mode = settings.get("mode").one_of<SearchMode>({{"exhaustive", SearchMode::exhaustive},
+                                                          {"stateless", SearchMode::stateless},
                                                           {"bounded", SearchMode::bounded},
                                                           {"pct", SearchMode::pct},
                                                           {"random", SearchMode::random}});

@@ -12,7 +12,7 @@
 
 namespace ringer::tools {
 
-enum class SearchMode { exhaustive, bounded, pct, random };
+enum class SearchMode { exhaustive, stateless, bounded, pct, random };
 
 struct ExploreRequest {
   std::string scenario;     ///< as given

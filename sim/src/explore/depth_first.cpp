@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depth first through all states of a program, whole or within a bound on surprises.
+// Depth first through all executions of a program, whole or within a bound on surprises; states
+// that are met again are known, or, stateless, are not.
 #include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "covered_set.hpp"
@@ -15,11 +17,12 @@ constexpr uint64_t kPreludes = 64;
 
 class DepthFirst {
  public:
-  DepthFirst(const Program& program, uint32_t surprises)
-      : execution_(program), surprises_(surprises) {
+  DepthFirst(const Program& program, uint32_t surprises, bool stateless)
+      : execution_(program), surprises_(surprises), knows_states_(!stateless && Fiber::savable()) {
     if (program.memory == nullptr) {
       throw std::invalid_argument("what a program shares must be known to save its states");
     }
+    if (knows_states_) execution_.will_identify();
   }
 
   ExploreResult run(uint64_t max_executions) {
@@ -89,19 +92,26 @@ class DepthFirst {
         return blocked_ ? 0 : 1;
       }
       if (moves.size() > 1) {
-        const uint64_t state = identity();
-        const auto [whole, fresh] = met_.insert(state);
-        blocked_ = !fresh;
-        if (blocked_) {
-          look_for_livelock(state);
+        if (const std::optional<double> whole = look_up(); whole) {
+          blocked_ = true;
           return *whole;
         }
-        blocked_ = is_covered();
-        if (blocked_) return 0;
-        push(moves, state);
+        push(moves);
       }
       execution_.take(moves[0]);
     }
+  }
+
+  // What go_down() returns for the state here, unless it is new.
+  std::optional<double> look_up() {
+    if (!knows_states_) return std::nullopt;
+    execution_.identify(identity_);
+    digest_ = identity_.digest();
+    if (!covering()) digest_ = mix(digest_, left_ + 1);
+    const auto [whole, fresh] = met_.insert(digest_);
+    if (fresh) return is_covered() ? std::optional<double>(0) : std::nullopt;
+    look_for_livelock();
+    return *whole;
   }
 
   // To the last state that has another move within the bound, and takes it.
@@ -133,8 +143,9 @@ class DepthFirst {
   // to a level below, that holds only once that one is left, too.
   void close() {
     const Level& level = *levels_[--depth_];
-    met_.at(level.digest) = level.whole;
     add_whole(level.whole);
+    if (!knows_states_) return;
+    met_.at(level.digest) = level.whole;
     if (depth_ > came_back_to_) return;
     came_back_to_ = kUnbounded;
     if (covering()) seen_.add(level.identity.place, level.identity.memory);
@@ -144,11 +155,14 @@ class DepthFirst {
     (depth_ == 0 ? result_.whole : levels_[depth_ - 1]->whole) += executions;
   }
 
-  bool covering() const { return surprises_ == kUnbounded && Fiber::savable(); }
+  bool covering() const { return surprises_ == kUnbounded && knows_states_; }
 
   // Where no state can be saved: all over again, along what the levels below say.
-  void return_to(const Level& level) {
-    if (Fiber::savable()) return execution_.restore(level.state);
+  void return_to(Level& level) {
+    if (Fiber::savable()) {
+      return level.at_last_move() ? execution_.take_back(level.state)
+                                  : execution_.restore(level.state);
+    }
     execution_.restart();
     for (size_t below = 0;;) {
       const std::vector<Move>& moves = this->moves();
@@ -163,33 +177,25 @@ class DepthFirst {
   }
 
   // Where nobody has been set aside, whoever comes back to where he was can do so for ever.
-  void look_for_livelock(uint64_t state) {
+  void look_for_livelock() {
     for (size_t i = 0; i < depth_; ++i) {
-      if (levels_[i]->digest != state) continue;
+      if (levels_[i]->digest != digest_) continue;
       came_back_to_ = std::min(came_back_to_, static_cast<uint32_t>(i));
       if (execution_.anybody_deferred()) return;
       result_.failure = "livelock: an execution comes back to where it was";
     }
   }
 
-  void push(const std::vector<Move>& moves, uint64_t digest) {
+  void push(const std::vector<Move>& moves) {
     if (depth_ == levels_.size()) levels_.push_back(std::make_unique<Level>());
     Level& level = *levels_[depth_++];
-    level.digest = digest;
+    level.digest = digest_;
     level.taken = 0;
     level.whole = 0;
     level.moves = moves;
     level.left = left_;
     if (covering()) level.identity = identity_;
     if (Fiber::savable()) execution_.save(level.state);
-  }
-
-  // Where no stack can be told from another, every state is new.
-  uint64_t identity() {
-    if (!Fiber::savable()) return met_.size() + 1;
-    execution_.identify(identity_);
-    const uint64_t digest = identity_.digest();
-    return surprises_ == kUnbounded ? digest : mix(digest, left_ + 1);
   }
 
   uint32_t cost_of(const Move& move) const {
@@ -236,6 +242,7 @@ class DepthFirst {
 
   Execution execution_;
   uint32_t surprises_;
+  bool knows_states_;
   uint32_t left_ = surprises_;
   std::vector<std::unique_ptr<Level>> levels_;
   size_t depth_ = 0;
@@ -244,6 +251,7 @@ class DepthFirst {
   // The lowest level whose state an execution above it has come back to.
   uint32_t came_back_to_ = kUnbounded;
   Execution::Identity identity_;  // of the state here
+  uint64_t digest_ = 0;           // of that, and of the surprises left
   bool blocked_ = false;
   ExploreResult result_;
 };
@@ -251,11 +259,15 @@ class DepthFirst {
 }  // namespace
 
 ExploreResult explore_all(const Program& program, uint64_t max_executions) {
-  return DepthFirst(program, kUnbounded).run(max_executions);
+  return DepthFirst(program, kUnbounded, false).run(max_executions);
+}
+
+ExploreResult explore_stateless(const Program& program, uint64_t max_executions) {
+  return DepthFirst(program, kUnbounded, true).run(max_executions);
 }
 
 ExploreResult explore_bounded(const Program& program, uint32_t surprises, uint64_t max_executions) {
-  return DepthFirst(program, surprises).run(max_executions);
+  return DepthFirst(program, surprises, false).run(max_executions);
 }
 
 }  // namespace ringer::sim
