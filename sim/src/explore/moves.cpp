@@ -158,10 +158,9 @@ void Execution::list_looks(uint32_t actor, uint32_t age, std::vector<Move>& move
   a.listed_age = age;
 }
 
-// Where nobody has stored since to what an actor looks at, its outcomes are what they were.
 bool Execution::relist_looks(uint32_t actor, uint32_t age, std::vector<Move>& moves) const {
   const Actor& a = actors_[actor];
-  if (a.listed_at == Actor::kNever || a.listed_age != age || any_news(a, a.listed_at)) return false;
+  if (a.listed_age != age || !as_listed(a)) return false;
   for (uint64_t left = a.listed; left != 0; left &= left - 1) {
     const auto outcome = static_cast<uint32_t>(std::countr_zero(left));
     moves.push_back({actor, outcome == Actor::kListed ? Move::kMiss : outcome});
@@ -184,10 +183,7 @@ bool Execution::know_way(const Actor& actor, uint32_t outcome) {
   glance_.chosen = 0;
   if (outcome == Move::kMiss) return true;
   const bool listed = outcome < actor.ways.size() && (actor.listed >> outcome & 1) != 0;
-  if (!listed || actor.listed_at == Actor::kNever || any_news(actor, actor.listed_at) ||
-      actor.ways[outcome] == Actor::kUnknown) {
-    return false;
-  }
+  if (!listed || !as_listed(actor) || actor.ways[outcome] == Actor::kUnknown) return false;
   for (uint64_t left = actor.ways[outcome]; left != 0; left >>= 8) {
     glance_.choices[glance_.chosen++] = static_cast<uint32_t>(left & 255);
   }

@@ -266,6 +266,10 @@ class Execution {
   void require_alike(uint32_t actor) const;
   bool others_store(uint32_t actor) const;
   bool any_news(const Actor& actor, uint32_t since) const;
+  // Nobody has stored since to what the actor looks at: its outcomes are as they were listed.
+  bool as_listed(const Actor& actor) const {
+    return actor.listed_at != Actor::kNever && !any_news(actor, actor.listed_at);
+  }
   void watch(Actor& actor, uint32_t location);
   void perform(uint32_t actor, uint32_t outcome);
   void look_for_race();

@@ -86,12 +86,10 @@ class AddressTable {
  public:
   static constexpr uint32_t kNone = TupleTable::kNone;
 
+  /// The next number for an address that has none yet.
   uint32_t number_of(uint64_t address) {
-    Recent& recent = recent_[slot_of(address)];
-    if (recent.address != address || recent.number == kNone) {
-      recent = {address, table_.number_of(&address)};
-    }
-    return recent.number;
+    const uint32_t known = find_number(address);
+    return known != kNone ? known : table_.number_of(&address);
   }
   /// kNone for an address that has no number.
   uint32_t find_number(uint64_t address) {
